@@ -31,6 +31,7 @@ const LIBC = {
     args: ["i32", "ptr", "i32", "u32", "ptr"],
     returns: "i32",
   },
+  fchmod: { args: ["i32", "u32"], returns: "i32" }, // int, mode_t
   ftruncate: { args: ["i32", "i64"], returns: "i32" }, // int, off_t
   fallocate: {
     // int fd, int mode, off_t offset, off_t len
@@ -91,6 +92,7 @@ export function bindBun(): Libc {
     renameat2,
     close: call("close"),
     statx,
+    fchmod: call("fchmod"),
     ftruncate: call("ftruncate"),
     fallocate: call("fallocate"),
     mmap: (length, prot, flags, fd) => {

@@ -18,6 +18,7 @@ const LIBC = {
     parameters: ["i32", "buffer", "i32", "u32", "buffer"],
     result: "i32",
   },
+  fchmod: { parameters: ["i32", "u32"], result: "i32" }, // int, mode_t
   ftruncate: { parameters: ["i32", "i64"], result: "i32" }, // int, off_t
   fallocate: {
     // int fd, int mode, off_t offset, off_t len
@@ -90,6 +91,7 @@ export function bindDeno(): Libc {
     close: (fd) => libc.close(fd),
     statx: (dir, path, flags, mask, out) =>
       libc.statx(dir, bytes(path), flags, mask, bytes(out)),
+    fchmod: (fd, mode) => libc.fchmod(fd, mode),
     ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
     fallocate: (fd, mode, offset, length) =>
       libc.fallocate(fd, mode, BigInt(offset), BigInt(length)),

@@ -44,6 +44,7 @@ export interface Libc {
     mask: number,
     out: Uint8Array,
   ): number;
+  fchmod(fd: number, mode: number): number;
   ftruncate(fd: number, length: number): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   mmap(length: number, prot: number, flags: number, fd: number):
@@ -185,6 +186,10 @@ export class LibcPlatform implements Platform {
         this.#libc.statx(fd, EMPTY_PATH, AT_EMPTY_PATH, STATX_BASIC_STATS, out),
     );
     return decodeStatx(new DataView(out.buffer));
+  }
+
+  setMode(fd: Fd, mode: number): void {
+    this.#retry("fchmod", () => this.#libc.fchmod(fd, mode));
   }
 
   truncate(fd: Fd, size_bytes: number): void {

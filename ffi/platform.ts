@@ -102,6 +102,7 @@ export interface Platform {
 
   close(fd: Fd): void;
   stat(fd: Fd): FileStat;
+  setMode(fd: Fd, mode: number): void;
   truncate(fd: Fd, size_bytes: number): void;
   /** Backs a range with memory, or throws `ENOSPC`; contents stay. */
   allocate(fd: Fd, offset: number, length: number): void;

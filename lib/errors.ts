@@ -1,0 +1,131 @@
+/**
+ * Errors that a caller can act on. Each says `Cannot <verb> <thing>: <state>`,
+ * carries a {@linkcode ErrorCode}, and may add one line of what to do.
+ *
+ * @module
+ */
+import { OsError } from "../ffi/platform.ts";
+
+/** What kind of failure it is. */
+export type ErrorCode =
+  /** An argument that can never be right. */
+  | "USAGE"
+  /** No such pool, key, snapshot or file. */
+  | "NOT_FOUND"
+  /** The name is taken. */
+  | "EXISTS"
+  /** Another process holds what is needed, for longer than the deadline. */
+  | "BUSY"
+  /** Damaged, or not one of ours. */
+  | "CORRUPT"
+  /** No space in the pool, in memory or on disk. */
+  | "NO_SPACE"
+  /** The handle was closed or released. */
+  | "CLOSED"
+  /** Anything else that the host refused. */
+  | "FAILED";
+
+/** What every error of cortex is. */
+export class CortexError extends Error {
+  override readonly name: string = "CortexError";
+  readonly code: ErrorCode;
+  /** One line of what to do about it. */
+  readonly hint: string | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string | undefined; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause });
+    this.code = code;
+    this.hint = options.hint;
+  }
+}
+
+function define(code: ErrorCode, name: string) {
+  return class extends CortexError {
+    override readonly name = name;
+
+    /** `thing` is what it was about, `state` why it cannot be. */
+    constructor(
+      verb: string,
+      thing: string,
+      state: string,
+      hint?: string,
+      cause?: unknown,
+    ) {
+      super(code, `Cannot ${verb} ${thing}: ${state}`, { hint, cause });
+    }
+  };
+}
+
+/** An argument that can never be right. */
+export class UsageError extends define("USAGE", "UsageError") {}
+/** No such pool, key, snapshot or file. */
+export class NotFoundError extends define("NOT_FOUND", "NotFoundError") {}
+/** The name is taken. */
+export class ExistsError extends define("EXISTS", "ExistsError") {}
+/** Held by another for longer than the deadline. */
+export class BusyError extends define("BUSY", "BusyError") {}
+/** Damaged, or not one of ours. */
+export class CorruptError extends define("CORRUPT", "CorruptError") {}
+/** No space in the pool, in memory or on disk. */
+export class NoSpaceError extends define("NO_SPACE", "NoSpaceError") {}
+/** The handle was closed or released. */
+export class ClosedError extends define("CLOSED", "ClosedError") {}
+/** Anything else that the host refused. */
+export class FailedError extends define("FAILED", "FailedError") {}
+
+/** Whether the operating system refused with that code, such as `"ENOENT"`. */
+export function isOsError(error: unknown, code: string): boolean {
+  return error instanceof OsError && error.code === code;
+}
+
+const OS_STATES: Readonly<
+  Record<
+    string,
+    readonly [
+      new (verb: string, thing: string, state: string) => CortexError,
+      string,
+    ]
+  >
+> = {
+  ENOENT: [NotFoundError, "it does not exist"],
+  ENOTDIR: [NotFoundError, "a part of the path is not a directory"],
+  EEXIST: [ExistsError, "it exists already"],
+  EISDIR: [CorruptError, "it is a directory"],
+  ENOTREG: [CorruptError, "it is not a regular file"],
+  ELOOP: [CorruptError, "it is a symbolic link"],
+  ENXIO: [CorruptError, "it is not a regular file"],
+  ENOSPC: [NoSpaceError, "no space left on the device"],
+  EDQUOT: [NoSpaceError, "the disk quota is used up"],
+  EFBIG: [NoSpaceError, "it would be larger than a file may be"],
+  ENOMEM: [NoSpaceError, "the host has no memory left for it"],
+  EACCES: [FailedError, "permission denied"],
+  EPERM: [FailedError, "permission denied"],
+  EROFS: [FailedError, "the file system is read-only"],
+  EIO: [FailedError, "the device reported an input/output error"],
+  EMFILE: [FailedError, "this process has too many open files"],
+};
+
+/** Turns an {@linkcode OsError} into a typed one; lets any other error pass. */
+export function describeOsError(
+  error: unknown,
+  verb: string,
+  thing: string,
+): unknown {
+  if (!(error instanceof OsError)) return error;
+  const known = OS_STATES[error.code];
+  if (known) return new known[0](verb, thing, known[1]);
+  return new FailedError(verb, thing, `${error.syscall} said ${error.code}`);
+}
+
+/** Runs a call of the host, and gives its refusal our words. */
+export function onHost<T>(verb: string, thing: string, run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw describeOsError(error, verb, thing);
+  }
+}

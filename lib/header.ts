@@ -1,0 +1,264 @@
+/**
+ * The header: who a pool is, and how it is used.
+ *
+ * A header read from shared memory is bytes until {@linkcode readIdentity} has
+ * checked magic, then version, then checksum, then that its geometry is the one
+ * that follows from its size.
+ *
+ * @module
+ */
+import type { Platform } from "../ffi/platform.ts";
+import type { Control } from "./control.ts";
+import { CorruptError } from "./errors.ts";
+import { type Geometry, planGeometry } from "./geometry.ts";
+import {
+  HEADER,
+  IDENTITY,
+  IDENTITY_END,
+  MAGIC,
+  NAMESPACE_MAX_BYTES,
+  PAGE_BYTES,
+  POLICY_IDS,
+  SLOTS,
+  TIER_IDS,
+  VERSION,
+} from "./layout.ts";
+import type { PolicyName } from "./policy/mod.ts";
+
+/** Where a pool's bytes live. */
+export type Tier = keyof typeof TIER_IDS;
+
+/** The part of the header that never changes. */
+export interface Identity {
+  /** 32 hexadecimal digits. */
+  readonly uuid: string;
+  readonly geometry: Geometry;
+  readonly policy: PolicyName;
+  readonly tier: Tier;
+  /** Fill, in percent, that an eviction under pressure goes down to. */
+  readonly low_percent: number;
+  readonly namespace: string;
+  /** Milliseconds since 1970. */
+  readonly created_at: number;
+}
+
+type Crc = Pick<Platform, "crc32">;
+
+function uuidText(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(
+    "",
+  );
+}
+
+function uuidBytes(text: string): Uint8Array {
+  return Uint8Array.from(
+    text.match(/../g) ?? [],
+    (pair) => Number.parseInt(pair, 16),
+  );
+}
+
+/** A fresh uuid for a pool. */
+export function newUuid(platform: Pick<Platform, "randomBytes">): string {
+  return uuidText(platform.randomBytes(16));
+}
+
+const GEOMETRY_U32 = [
+  ["block_bytes", IDENTITY.block_bytes],
+  ["blocks", IDENTITY.blocks],
+  ["free_list_pages", IDENTITY.free_list_pages],
+  ["system_blocks", IDENTITY.system_blocks],
+  ["max_entries", IDENTITY.max_entries],
+  ["buckets", IDENTITY.buckets],
+  ["slots", IDENTITY.slots],
+] as const;
+
+const GEOMETRY_U64 = [
+  ["size_bytes", IDENTITY.size_bytes],
+  ["data_offset", IDENTITY.data_offset],
+  ["commit_offset", IDENTITY.commit_offset],
+  ["slots_offset", IDENTITY.slots_offset],
+  ["pins_offset", IDENTITY.pins_offset],
+  ["buckets_offset", IDENTITY.buckets_offset],
+  ["links_offset", IDENTITY.links_offset],
+  ["records_offset", IDENTITY.records_offset],
+] as const;
+
+/** Writes the part of the header that never changes, checksum last. */
+export function writeIdentity(
+  control: Control,
+  identity: Identity,
+  platform: Crc,
+): void {
+  const { u8, u32, f64 } = control;
+  u8.set(MAGIC, IDENTITY.magic);
+  u32[IDENTITY.version >> 2] = VERSION;
+  u8.set(uuidBytes(identity.uuid), IDENTITY.uuid);
+  for (const [name, at] of GEOMETRY_U32) u32[at >> 2] = identity.geometry[name];
+  for (const [name, at] of GEOMETRY_U64) {
+    control.setU64(at, identity.geometry[name]);
+  }
+  u32[IDENTITY.policy >> 2] = POLICY_IDS[identity.policy];
+  u32[IDENTITY.tier >> 2] = TIER_IDS[identity.tier];
+  u32[IDENTITY.low_percent >> 2] = identity.low_percent;
+  f64[IDENTITY.created_at >> 3] = identity.created_at;
+  const namespace = new TextEncoder().encode(identity.namespace);
+  u32[IDENTITY.namespace_bytes >> 2] = namespace.length;
+  u8.set(namespace, IDENTITY.namespace);
+  u32[IDENTITY.crc >> 2] = identityCrc(u8, platform);
+}
+
+function identityCrc(u8: Uint8Array, platform: Crc): number {
+  return platform.crc32(u8.subarray(IDENTITY.uuid, IDENTITY_END));
+}
+
+function idName<Name extends string>(
+  ids: Readonly<Record<Name, number>>,
+  id: number,
+): Name | undefined {
+  return (Object.keys(ids) as Name[]).find((name) => ids[name] === id);
+}
+
+/**
+ * Reads and checks the header of a segment.
+ *
+ * @param page the first 4 KiB.
+ * @param size_bytes what the kernel says the segment's size is.
+ * @throws {CorruptError} if it is not a whole pool of this version.
+ */
+export function readIdentity(
+  page: Control,
+  size_bytes: number,
+  platform: Crc,
+  pool: string,
+): Identity {
+  const refuse = (state: string, hint?: string) =>
+    new CorruptError("open", pool, state, hint);
+  const { u8, u32, f64 } = page;
+  if (size_bytes < PAGE_BYTES || MAGIC.some((byte, at) => u8[at] !== byte)) {
+    throw refuse("it is not a cortex pool");
+  }
+  const version = u32[IDENTITY.version >> 2]!;
+  if (version !== VERSION) {
+    throw refuse(
+      `it has format version ${version}, this cortex speaks version ${VERSION}`,
+      "Use the cortex that made it, or destroy it and restore its snapshot",
+    );
+  }
+  if (u32[IDENTITY.crc >> 2] !== identityCrc(u8, platform)) {
+    throw refuse("its header is damaged (checksum)");
+  }
+  const geometry = readGeometry(page, size_bytes);
+  const policy = idName(POLICY_IDS, u32[IDENTITY.policy >> 2]!);
+  const tier = idName(TIER_IDS, u32[IDENTITY.tier >> 2]!);
+  const low_percent = u32[IDENTITY.low_percent >> 2]!;
+  const namespace = readNamespace(page);
+  if (
+    !geometry || !policy || !tier || namespace === undefined ||
+    low_percent > 100
+  ) {
+    throw refuse("its header is damaged (geometry)");
+  }
+  return {
+    uuid: uuidText(page.bytes(IDENTITY.uuid, 16)),
+    geometry,
+    policy,
+    tier,
+    low_percent,
+    namespace,
+    created_at: f64[IDENTITY.created_at >> 3]!,
+  };
+}
+
+function readNamespace(page: Control): string | undefined {
+  const length = page.u32[IDENTITY.namespace_bytes >> 2]!;
+  if (length > NAMESPACE_MAX_BYTES) return undefined;
+  try {
+    return new TextDecoder("utf-8", { fatal: true })
+      .decode(page.bytes(IDENTITY.namespace, length));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The geometry, if it is the one that its own numbers call for. */
+function readGeometry(
+  page: Control,
+  size_bytes: number,
+): Geometry | undefined {
+  if (page.u32[IDENTITY.slots >> 2] !== SLOTS) return undefined;
+  if (page.getU64(IDENTITY.size_bytes) !== size_bytes) return undefined;
+  let planned: Geometry;
+  try {
+    planned = planGeometry({
+      size_bytes,
+      block_bytes: page.u32[IDENTITY.block_bytes >> 2]!,
+      max_entries: page.u32[IDENTITY.max_entries >> 2]!,
+    });
+  } catch {
+    return undefined;
+  }
+  const same =
+    GEOMETRY_U32.every(([name, at]) => page.u32[at >> 2] === planned[name]) &&
+    GEOMETRY_U64.every(([name, at]) => page.getU64(at) === planned[name]);
+  return same ? planned : undefined;
+}
+
+type WordName =
+  | "state"
+  | "dirty"
+  | "lock_holder"
+  | "free_record"
+  | "doomed_record"
+  | "entries"
+  | "reserved"
+  | "doomed"
+  | "used_blocks"
+  | "committed_blocks"
+  | "slot_limit";
+type StatName =
+  | "modified_at"
+  | "last_persist_at"
+  | "next_sequence"
+  | "hits"
+  | "misses"
+  | "puts"
+  | "evictions"
+  | "deletes"
+  | "recoveries";
+
+/** The part of the header that changes. */
+export class Header {
+  readonly #u32: Uint32Array;
+  readonly #f64: Float64Array;
+
+  constructor(control: Control) {
+    this.#u32 = control.u32;
+    this.#f64 = control.f64;
+  }
+
+  get(name: WordName): number {
+    return Atomics.load(this.#u32, HEADER[name] >> 2);
+  }
+
+  set(name: WordName, value: number): void {
+    Atomics.store(this.#u32, HEADER[name] >> 2, value);
+  }
+
+  /** For a count under the lock; it never goes below 0, which recovery relies on. */
+  add(name: WordName, delta: number): void {
+    this.set(name, Math.max(0, this.get(name) + delta));
+  }
+
+  stat(name: StatName): number {
+    const value = this.#f64[HEADER[name] >> 3]!;
+    return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  }
+
+  setStat(name: StatName, value: number): void {
+    this.#f64[HEADER[name] >> 3] = value;
+  }
+
+  addStat(name: StatName, delta: number): void {
+    this.setStat(name, this.stat(name) + delta);
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * The life of an entry: reserved, sealed, doomed, free. All of it runs inside
+ * `Core.change`.
+ *
+ * @module
+ */
+import type { Extent } from "./allocator.ts";
+import type { Core } from "./core.ts";
+import { type EntryFields, type EntryNumber } from "./entry_table.ts";
+import { EntryState, NONE } from "./layout.ts";
+
+/** A record that no entry has, or -1. */
+export function takeRecord(core: Core): EntryNumber | -1 {
+  const { header, links, table } = core;
+  const head = header.get("free_record");
+  if (head === NONE || head > table.count) return -1;
+  const entry = head - 1;
+  header.set("free_record", links.raw(entry));
+  return entry;
+}
+
+/** Makes a reservation: blocks, record and index entry are its own from here on. */
+export function reserveEntry(
+  core: Core,
+  entry: EntryNumber,
+  fields: EntryFields,
+  extents: readonly Extent[],
+  text: Uint8Array,
+): void {
+  const { header, table, freeList, index, slots, attachment } = core;
+  for (const { start, count } of extents) {
+    freeList.set(start, count);
+    header.add("used_blocks", count);
+  }
+  table.write(entry, fields, extents, text);
+  if (attachment) {
+    table.setOwner(entry, attachment.slot, attachment.incarnation);
+    slots.setReserved(attachment.slot, slots.reserved(attachment.slot) + 1);
+  }
+  table.setState(entry, EntryState.RESERVED);
+  header.add("reserved", 1);
+  index.insert(entry, fields.key.hash);
+}
+
+/** Publishes a filled reservation, then dooms what had its key before. */
+export function sealEntry(core: Core, entry: EntryNumber): void {
+  const { header, table } = core;
+  table.setState(entry, EntryState.SEALED);
+  forgetReservation(core, entry);
+  header.add("entries", 1);
+  header.addStat("puts", 1);
+  for (const older of sealedWithSameKey(core, entry)) doomEntry(core, older);
+}
+
+/** Gives a reservation back. */
+export function abortEntry(core: Core, entry: EntryNumber): void {
+  forgetReservation(core, entry);
+  core.index.remove(entry, core.table.keyHash(entry));
+  core.table.doom(entry);
+  freeEntry(core, entry);
+}
+
+/** Takes a sealed entry out of reach, and frees it unless it is pinned. */
+export function doomEntry(core: Core, entry: EntryNumber): void {
+  const { header, table, index, links, slots } = core;
+  table.doom(entry);
+  index.remove(entry, table.keyHash(entry));
+  header.add("entries", -1);
+  // After the doom: a reader that pinned before it is seen here, and one that
+  // pins after it sees the doom.
+  if (!slots.isPinned(entry)) {
+    freeEntry(core, entry);
+    return;
+  }
+  links.set(entry, header.get("doomed_record"));
+  header.set("doomed_record", entry + 1);
+  header.add("doomed", 1);
+}
+
+/** Frees the doomed entries that nobody has pinned any more. */
+export function sweepDoomed(core: Core): void {
+  const { header, links, slots, table } = core;
+  const doomed: EntryNumber[] = [];
+  let at = header.get("doomed_record") - 1;
+  for (let steps = 0; at !== -1 && steps < table.count; steps++) {
+    doomed.push(at);
+    at = links.next(at);
+  }
+  header.set("doomed_record", NONE);
+  header.set("doomed", 0);
+  for (const entry of doomed) {
+    if (slots.isPinned(entry)) {
+      links.set(entry, header.get("doomed_record"));
+      header.set("doomed_record", entry + 1);
+      header.add("doomed", 1);
+    } else {
+      freeEntry(core, entry);
+    }
+  }
+}
+
+/** Gives blocks and record of a doomed entry back. */
+function freeEntry(core: Core, entry: EntryNumber): void {
+  const { header, table, freeList, links } = core;
+  for (const { start, count } of table.extents(entry) ?? []) {
+    freeList.clear(start, count);
+    header.add("used_blocks", -count);
+  }
+  table.setState(entry, EntryState.FREE);
+  links.set(entry, header.get("free_record"));
+  header.set("free_record", entry + 1);
+}
+
+/** Frees what a dead process had open, under the lock. */
+export function reapDeadSlots(core: Core): void {
+  const { slots, attachment } = core;
+  for (let slot = 0; slot < slots.limit; slot++) {
+    if (slot === attachment?.slot || !slots.isUsed(slot)) continue;
+    if (slots.isHeldElsewhere(slot)) continue;
+    releaseSlot(core, slot);
+  }
+}
+
+/** Gives back a slot with its reservations and pins. */
+export function releaseSlot(core: Core, slot: number): void {
+  const { slots } = core;
+  if (slots.reserved(slot) > 0) {
+    for (const entry of reservationsOf(core, slot)) abortEntry(core, entry);
+  }
+  slots.free(slot);
+  if (core.header.get("doomed") > 0) sweepDoomed(core);
+}
+
+function reservationsOf(core: Core, slot: number): EntryNumber[] {
+  const { table } = core;
+  const found: EntryNumber[] = [];
+  for (let entry = 0; entry < table.count; entry++) {
+    if (
+      table.state(entry) === EntryState.RESERVED &&
+      table.word(entry, "owner_slot") === slot
+    ) found.push(entry);
+  }
+  return found;
+}
+
+function forgetReservation(core: Core, entry: EntryNumber): void {
+  const { header, table, slots } = core;
+  header.add("reserved", -1);
+  const slot = table.word(entry, "owner_slot");
+  if (slot >= slots.limit) return;
+  slots.setReserved(slot, slots.reserved(slot) - 1);
+}
+
+/** Sealed entries, other than `entry`, that have its key. */
+function sealedWithSameKey(core: Core, entry: EntryNumber): EntryNumber[] {
+  const { table, index, keys } = core;
+  const hash = table.keyHash(entry);
+  const found: EntryNumber[] = [];
+  let at = index.first(hash);
+  for (let steps = 0; at !== -1 && steps < table.count; steps++) {
+    if (
+      at !== entry && table.state(at) === EntryState.SEALED &&
+      table.matches(at, hash, keys.namespaceHash) &&
+      core.contents.sameKey(at, entry)
+    ) found.push(at);
+    at = index.next(at);
+  }
+  return found;
+}

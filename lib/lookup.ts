@@ -1,0 +1,88 @@
+/**
+ * Look-ups, without a lock: find, pin, look again, use.
+ *
+ * A reader believes what it read of an entry only if the entry's generation and
+ * state are afterwards what they were before.
+ *
+ * @module
+ */
+import type { Core } from "./core.ts";
+import type { EntryNumber } from "./entry_table.ts";
+import type { EncodedKey } from "./key.ts";
+import { EntryState } from "./layout.ts";
+import type { OwnPins } from "./slots.ts";
+
+/**
+ * How often to look again when the index changed under a miss. A reader that
+ * still has not found its key then says that it is absent.
+ */
+const ATTEMPTS_MAX = 64;
+
+/** What `read` made of a sealed entry, or `undefined` if it did not hold still. */
+export function readSealed<T>(
+  core: Core,
+  entry: EntryNumber,
+  read: () => T,
+): T | undefined {
+  const { table } = core;
+  const generation = table.generation(entry);
+  if (table.state(entry) !== EntryState.SEALED) return undefined;
+  const result = read();
+  const held = table.state(entry) === EntryState.SEALED &&
+    table.generation(entry) === generation;
+  return held ? result : undefined;
+}
+
+/**
+ * Finds the sealed entry of a key, or -1.
+ *
+ * @param pins if given, the entry is pinned when this returns.
+ */
+export function findEntry(
+  core: Core,
+  key: EncodedKey,
+  pins?: OwnPins,
+): EntryNumber | -1 {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const sequence = core.index.sequence();
+    const entry = walkChain(core, key, pins);
+    if (entry !== -1) return entry;
+    if (sequence % 2 === 0 && core.index.sequence() === sequence) return -1;
+  }
+  return -1;
+}
+
+function walkChain(
+  core: Core,
+  key: EncodedKey,
+  pins: OwnPins | undefined,
+): EntryNumber | -1 {
+  const { table, index } = core;
+  let entry = index.first(key.hash);
+  for (let steps = 0; entry !== -1 && steps < table.count; steps++) {
+    if (isEntryOf(core, entry, key, pins)) return entry;
+    entry = index.next(entry);
+  }
+  return -1;
+}
+
+function isEntryOf(
+  core: Core,
+  entry: EntryNumber,
+  key: EncodedKey,
+  pins: OwnPins | undefined,
+): boolean {
+  const { table, contents, keys } = core;
+  const generation = table.generation(entry);
+  if (
+    table.state(entry) !== EntryState.SEALED ||
+    !table.matches(entry, key.hash, keys.namespaceHash)
+  ) return false;
+  pins?.pin(entry);
+  // After the pin: either the evictor sees it, or the doom is seen here.
+  const found = contents.hasKey(entry, key.bytes) &&
+    table.state(entry) === EntryState.SEALED &&
+    table.generation(entry) === generation;
+  if (!found) pins?.unpin(entry);
+  return found;
+}
