@@ -30,7 +30,7 @@ import { PAGE_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
 import { rebuild } from "./recovery.ts";
 import { type Segment, showPool } from "./segment.ts";
-import { OwnPins, Slots } from "./slots.ts";
+import { type OwnPins, Slots } from "./slots.ts";
 
 /** A taken slot. */
 export interface Attachment {

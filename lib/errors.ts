@@ -25,6 +25,15 @@ export type ErrorCode =
   /** Anything else that the host refused. */
   | "FAILED";
 
+/** The parts of `Cannot <verb> <thing>: <state>`, and what to do about it. */
+type Parts = [
+  verb: string,
+  thing: string,
+  state: string,
+  hint?: string | undefined,
+  cause?: unknown,
+];
+
 /** What every error of cortex is. */
 export class CortexError extends Error {
   override readonly name: string = "CortexError";
@@ -32,50 +41,69 @@ export class CortexError extends Error {
   /** One line of what to do about it. */
   readonly hint: string | undefined;
 
-  constructor(
-    code: ErrorCode,
-    message: string,
-    options: { hint?: string | undefined; cause?: unknown } = {},
-  ) {
-    super(message, { cause: options.cause });
+  constructor(code: ErrorCode, ...parts: Parts) {
+    const [verb, thing, state, hint, cause] = parts;
+    super(`Cannot ${verb} ${thing}: ${state}`, { cause });
     this.code = code;
-    this.hint = options.hint;
+    this.hint = hint;
   }
 }
 
-function define(code: ErrorCode, name: string) {
-  return class extends CortexError {
-    override readonly name = name;
-
-    /** `thing` is what it was about, `state` why it cannot be. */
-    constructor(
-      verb: string,
-      thing: string,
-      state: string,
-      hint?: string,
-      cause?: unknown,
-    ) {
-      super(code, `Cannot ${verb} ${thing}: ${state}`, { hint, cause });
-    }
-  };
+/** An argument that can never be right. */
+export class UsageError extends CortexError {
+  constructor(...parts: Parts) {
+    super("USAGE", ...parts);
+  }
 }
 
-/** An argument that can never be right. */
-export class UsageError extends define("USAGE", "UsageError") {}
 /** No such pool, key, snapshot or file. */
-export class NotFoundError extends define("NOT_FOUND", "NotFoundError") {}
+export class NotFoundError extends CortexError {
+  constructor(...parts: Parts) {
+    super("NOT_FOUND", ...parts);
+  }
+}
+
 /** The name is taken. */
-export class ExistsError extends define("EXISTS", "ExistsError") {}
+export class ExistsError extends CortexError {
+  constructor(...parts: Parts) {
+    super("EXISTS", ...parts);
+  }
+}
+
 /** Held by another for longer than the deadline. */
-export class BusyError extends define("BUSY", "BusyError") {}
+export class BusyError extends CortexError {
+  constructor(...parts: Parts) {
+    super("BUSY", ...parts);
+  }
+}
+
 /** Damaged, or not one of ours. */
-export class CorruptError extends define("CORRUPT", "CorruptError") {}
+export class CorruptError extends CortexError {
+  constructor(...parts: Parts) {
+    super("CORRUPT", ...parts);
+  }
+}
+
 /** No space in the pool, in memory or on disk. */
-export class NoSpaceError extends define("NO_SPACE", "NoSpaceError") {}
+export class NoSpaceError extends CortexError {
+  constructor(...parts: Parts) {
+    super("NO_SPACE", ...parts);
+  }
+}
+
 /** The handle was closed or released. */
-export class ClosedError extends define("CLOSED", "ClosedError") {}
+export class ClosedError extends CortexError {
+  constructor(...parts: Parts) {
+    super("CLOSED", ...parts);
+  }
+}
+
 /** Anything else that the host refused. */
-export class FailedError extends define("FAILED", "FailedError") {}
+export class FailedError extends CortexError {
+  constructor(...parts: Parts) {
+    super("FAILED", ...parts);
+  }
+}
 
 /** Whether the operating system refused with that code, such as `"ENOENT"`. */
 export function isOsError(error: unknown, code: string): boolean {

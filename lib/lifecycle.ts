@@ -6,7 +6,7 @@
  */
 import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
-import { type EntryFields, type EntryNumber } from "./entry_table.ts";
+import type { EntryFields, EntryNumber } from "./entry_table.ts";
 import { EntryState, NONE } from "./layout.ts";
 
 /** A record that no entry has, or -1. */

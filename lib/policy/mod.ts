@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { POLICY_IDS } from "../layout.ts";
+import type { POLICY_IDS } from "../layout.ts";
 import { FIFO } from "./fifo.ts";
 import { LFU } from "./lfu.ts";
 import { LRU } from "./lru.ts";

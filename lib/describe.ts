@@ -1,0 +1,155 @@
+/**
+ * What a pool and its entries look like from outside.
+ *
+ * @module
+ */
+import type { Core } from "./core.ts";
+import type { EntryNumber } from "./entry_table.ts";
+import { usableBlocks } from "./geometry.ts";
+import type { Tier } from "./header.ts";
+import { VERSION } from "./layout.ts";
+import { readSealed } from "./lookup.ts";
+import type { PolicyName } from "./policy/mod.ts";
+
+/** A pool, seen from outside. Times are milliseconds since 1970. */
+export interface PoolStatus {
+  readonly name: string;
+  readonly uuid: string;
+  /** Format version. */
+  readonly version: number;
+  readonly tier: Tier;
+  readonly policy: PolicyName;
+  readonly namespace: string;
+  /** Of the whole segment. */
+  readonly size_bytes: number;
+  /** Room for entries: `used_bytes + free_bytes`. */
+  readonly data_bytes: number;
+  /** Blocks that entries take, in bytes. */
+  readonly used_bytes: number;
+  readonly free_bytes: number;
+  /** Memory that the host has given so far. */
+  readonly committed_bytes: number;
+  readonly block_size_bytes: number;
+  /** Room for entries, in blocks. */
+  readonly blocks: number;
+  readonly free_blocks: number;
+  /** Blocks that the pool's own tables take. */
+  readonly system_blocks: number;
+  readonly entries: number;
+  readonly max_entries: number;
+  /** Handles that are attached and alive. */
+  readonly attached: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** From 0 to 1; `null` before the first look-up. */
+  readonly hit_rate: number | null;
+  readonly puts: number;
+  readonly evictions: number;
+  readonly deletes: number;
+  /** Times that a process died in the midst of a change and another set it right. */
+  readonly recoveries: number;
+  readonly created_at: number;
+  readonly modified_at: number;
+  /** `null` if it never was. */
+  readonly last_persist_at: number | null;
+}
+
+/** An entry, seen from outside. Times are milliseconds since 1970. */
+export interface EntryInfo {
+  readonly key: string;
+  readonly size_bytes: number;
+  readonly tokens: number;
+  readonly priority: number;
+  readonly parent: string | null;
+  readonly created_at: number;
+  readonly last_access_at: number;
+  readonly access_count: number;
+  readonly meta: unknown;
+}
+
+export function describePool(core: Core): PoolStatus {
+  const { identity, geometry, header } = core;
+  const { block_bytes } = geometry;
+  const blocks = usableBlocks(geometry);
+  const used_blocks = Math.min(blocks, header.get("used_blocks"));
+  const { attached, hits, misses } = countSlots(core);
+  const last_persist_at = header.stat("last_persist_at");
+  return {
+    name: core.name,
+    uuid: identity.uuid,
+    version: VERSION,
+    tier: identity.tier,
+    policy: identity.policy,
+    namespace: identity.namespace,
+    size_bytes: geometry.size_bytes,
+    data_bytes: blocks * block_bytes,
+    used_bytes: used_blocks * block_bytes,
+    free_bytes: (blocks - used_blocks) * block_bytes,
+    committed_bytes: geometry.control_bytes +
+      header.get("committed_blocks") * block_bytes,
+    block_size_bytes: block_bytes,
+    blocks,
+    free_blocks: blocks - used_blocks,
+    system_blocks: geometry.system_blocks,
+    entries: header.get("entries"),
+    max_entries: geometry.max_entries,
+    attached,
+    hits,
+    misses,
+    hit_rate: hits + misses === 0 ? null : hits / (hits + misses),
+    puts: header.stat("puts"),
+    evictions: header.stat("evictions"),
+    deletes: header.stat("deletes"),
+    recoveries: header.stat("recoveries"),
+    created_at: identity.created_at,
+    modified_at: header.stat("modified_at"),
+    last_persist_at: last_persist_at === 0 ? null : last_persist_at,
+  };
+}
+
+/** Live handles, and look-ups of those that have gone and those that live. */
+function countSlots(core: Core) {
+  const { slots, header, attachment } = core;
+  let attached = 0;
+  let hits = header.stat("hits"), misses = header.stat("misses");
+  for (let slot = 0; slot < slots.limit; slot++) {
+    if (!slots.isUsed(slot)) continue;
+    hits += slots.real(slot, "hits");
+    misses += slots.real(slot, "misses");
+    if (slot === attachment?.slot || slots.isHeldElsewhere(slot)) attached++;
+  }
+  return { attached, hits, misses };
+}
+
+/** A sealed entry, or `undefined` if the record holds none just now. */
+export function describeEntry(
+  core: Core,
+  entry: EntryNumber,
+): EntryInfo | undefined {
+  const { table, contents } = core;
+  return readSealed(core, entry, () => {
+    const text = contents.read(entry);
+    if (!text) return undefined;
+    return {
+      key: text.key,
+      size_bytes: table.size_bytes(entry),
+      tokens: table.word(entry, "tokens"),
+      priority: table.priority(entry),
+      parent: text.parent ?? null,
+      created_at: table.real(entry, "created_at"),
+      last_access_at: table.real(entry, "last_access_at"),
+      access_count: table.word(entry, "access_count"),
+      meta: parseMeta(text.meta),
+    };
+  });
+}
+
+/** Metadata; `null` for none, and for what a torn read made unreadable. */
+function parseMeta(text: string | undefined): unknown {
+  if (text === undefined) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
