@@ -22,19 +22,27 @@ function call<T>(run: () => T): T {
   }
 }
 
-function openFlags(access: "r" | "w"): number {
-  const { O_RDONLY, O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK } =
-    fs().constants;
-  return O_NOFOLLOW | O_NONBLOCK |
-    (access === "r" ? O_RDONLY : O_WRONLY | O_CREAT | O_EXCL);
+function openFlags(access: "r" | "w" | "user" | "replace"): number {
+  const c = fs().constants;
+  switch (access) {
+    case "r":
+      return c.O_RDONLY | c.O_NOFOLLOW | c.O_NONBLOCK;
+    case "w":
+      return c.O_WRONLY | c.O_CREAT | c.O_EXCL | c.O_NOFOLLOW;
+    case "user":
+      return c.O_RDONLY;
+    case "replace":
+      return c.O_WRONLY | c.O_CREAT | c.O_TRUNC;
+  }
 }
 
-function open(path: string, access: "r" | "w", mode = 0o600): Fd {
+const open: Files["open"] = (path, access, mode = 0o600) => {
   const fd = call(() => fs().openSync(path, openFlags(access), mode));
-  if (call(() => fs().fstatSync(fd)).isFile()) return fd;
+  const isOurs = access === "r" || access === "w";
+  if (!isOurs || call(() => fs().fstatSync(fd)).isFile()) return fd;
   fs().closeSync(fd);
   throw new OsError("open", "ENOTREG");
-}
+};
 
 function read(fd: Fd, into: Uint8Array, position: number): number {
   let done = 0;
@@ -57,13 +65,9 @@ function write(fd: Fd, bytes: Uint8Array, position: number): void {
   }
 }
 
-function syncDirectory(path: string): void {
-  const fd = call(() => fs().openSync(path, fs().constants.O_RDONLY));
-  try {
-    call(() => fs().fsyncSync(fd));
-  } finally {
-    fs().closeSync(fd);
-  }
+function openDirectory(path: string): Fd {
+  const { O_RDONLY, O_DIRECTORY } = fs().constants;
+  return call(() => fs().openSync(path, O_RDONLY | O_DIRECTORY));
 }
 
 /** {@linkcode Files} on the host's own file system. */
@@ -74,7 +78,7 @@ export const FILES: Files = {
   write,
   size: (fd) => call(() => fs().fstatSync(fd)).size,
   sync: (fd) => call(() => fs().fsyncSync(fd)),
-  syncDirectory,
+  openDirectory,
   rename: (from, to) => call(() => fs().renameSync(from, to)),
   remove: (path) => call(() => fs().rmSync(path)),
   makeDirectory: (path, mode) =>

@@ -66,8 +66,16 @@ export interface OpenSegmentOptions {
 
 /** Files on disk, for snapshots. Paths are absolute or relative to the cwd. */
 export interface Files {
-  /** `"w"` creates and refuses an existing file; `"r"` refuses symlinks and FIFOs. */
-  open(path: string, access: "r" | "w", mode?: number): Fd;
+  /**
+   * `"r"` and `"w"` are for our own files: they refuse symlinks and whatever is
+   * no regular file, and `"w"` a file that exists. `"user"` reads and `"replace"`
+   * overwrites what the user named, whatever it is.
+   */
+  open(
+    path: string,
+    access: "r" | "w" | "user" | "replace",
+    mode?: number,
+  ): Fd;
   close(fd: Fd): void;
   /** Bytes read: fewer than asked at the end of the file only. */
   read(fd: Fd, into: Uint8Array, position: number): number;
@@ -75,10 +83,12 @@ export interface Files {
   write(fd: Fd, bytes: Uint8Array, position: number): void;
   size(fd: Fd): number;
   sync(fd: Fd): void;
-  syncDirectory(path: string): void;
   rename(from: string, to: string): void;
   remove(path: string): void;
+  /** With its parents; one that exists is left as it is. */
   makeDirectory(path: string, mode: number): void;
+  /** A directory, to be locked or synced. */
+  openDirectory(path: string): Fd;
   list(path: string): string[];
   exists(path: string): boolean;
 }

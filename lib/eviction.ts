@@ -86,13 +86,13 @@ export function makeRoom(
   blocks: number,
   backedOnly: boolean,
 ): Extent[] | undefined {
-  const fresh = tryRoom(core, blocks, backedOnly);
+  const fresh = findRoom(core, blocks, backedOnly);
   if (fresh) return fresh;
 
   reapDeadSlots(core);
   const found = candidates(core);
   if (!canSuffice(core, found, blocks, backedOnly)) {
-    return tryRoom(core, blocks, backedOnly); // a dead process's may suffice
+    return findRoom(core, blocks, backedOnly); // a dead process's may suffice
   }
   const victims = queue(core, found, core.identity.policy);
   let target = lowWatermark(core, blocks, blockLimit(core, backedOnly));
@@ -104,7 +104,7 @@ export function makeRoom(
       evictOne(core, victim);
       taken = true;
     }
-    const extents = tryRoom(core, blocks, backedOnly);
+    const extents = findRoom(core, blocks, backedOnly);
     if (extents || !taken) return extents;
     // Enough blocks, but in too many pieces: go on, a value's worth at a time.
     target = oneMore(core, blocks);
@@ -112,7 +112,7 @@ export function makeRoom(
 }
 
 /** Free blocks and a free record, if there are both without evicting. */
-function tryRoom(
+export function findRoom(
   core: Core,
   blocks: number,
   backedOnly: boolean,

@@ -234,7 +234,7 @@ export const SNAPSHOT_HEAD_BYTES = 64;
 export const SNAPSHOT_RECORD = struct(0, 112, {
   nonce: "bytes:16",
   crc: "u32", // of [value_crc, end of the text)
-  value_crc: "u32",
+  value_crc: "u32", // of the value
   size_bytes: "u64",
   created_at: "f64",
   last_access_at: "f64",

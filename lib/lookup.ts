@@ -33,6 +33,22 @@ export function readSealed<T>(
   return held ? result : undefined;
 }
 
+/** Pins an entry if it is sealed and of that generation. */
+export function pinEntry(
+  core: Core,
+  entry: EntryNumber,
+  generation: number,
+  pins: OwnPins,
+): boolean {
+  const { table } = core;
+  pins.pin(entry);
+  // After the pin: either the evictor sees it, or the doom is seen here.
+  const held = table.state(entry) === EntryState.SEALED &&
+    table.generation(entry) === generation;
+  if (!held) pins.unpin(entry);
+  return held;
+}
+
 /**
  * Finds the sealed entry of a key, or -1.
  *
@@ -78,8 +94,7 @@ function isEntryOf(
     table.state(entry) !== EntryState.SEALED ||
     !table.matches(entry, key.hash, keys.namespaceHash)
   ) return false;
-  pins?.pin(entry);
-  // After the pin: either the evictor sees it, or the doom is seen here.
+  pins?.pin(entry); // and then look again, as in pinEntry
   const found = contents.hasKey(entry, key.bytes) &&
     table.state(entry) === EntryState.SEALED &&
     table.generation(entry) === generation;

@@ -30,3 +30,11 @@ export {
   NotFoundError,
   UsageError,
 } from "./errors.ts";
+export {
+  type PathOptions,
+  persist,
+  type PersistReport,
+  type Progress,
+  restore,
+  type RestoreReport,
+} from "./snapshot/mod.ts";

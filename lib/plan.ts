@@ -21,7 +21,7 @@ export interface PutOptions {
   readonly meta?: unknown;
 }
 
-/** Counts and times of an entry that comes from a snapshot. */
+/** Counts and times of an entry that is put back, as from a snapshot. */
 export type History = Pick<
   EntryFields,
   | "created_at"
@@ -37,6 +37,8 @@ export interface Plan {
   readonly fields: (sequence: number) => EntryFields;
   readonly text: Uint8Array;
   readonly blocks: number;
+  /** What is put back makes no room for itself: what is there is worth more. */
+  readonly mayEvict: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -108,6 +110,7 @@ export function planEntry(
     key,
     text,
     blocks: table.blocksFor(size_bytes, text.length),
+    mayEvict: history === undefined,
     fields: (sequence) => ({
       key: encoded,
       parent,

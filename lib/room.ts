@@ -8,7 +8,7 @@ import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
 import { type EntryNumber, storedBytes } from "./entry_table.ts";
 import { isOsError, NoSpaceError, onHost } from "./errors.ts";
-import { makeRoom } from "./eviction.ts";
+import { findRoom, makeRoom } from "./eviction.ts";
 import { blockOffset, usableBlocks } from "./geometry.ts";
 import { showKey } from "./key.ts";
 import { abortEntry, reserveEntry, takeRecord } from "./lifecycle.ts";
@@ -65,7 +65,9 @@ function noMemory(core: Core, plan: Plan): NoSpaceError {
 
 function claimRoom(core: Core, plan: Plan, backedOnly: boolean): Reserved {
   return core.change("put", () => {
-    const extents = makeRoom(core, plan.blocks, backedOnly);
+    const extents = plan.mayEvict
+      ? makeRoom(core, plan.blocks, backedOnly)
+      : findRoom(core, plan.blocks, backedOnly);
     if (!extents) {
       if (backedOnly) throw noMemory(core, plan);
       throw new NoSpaceError(
