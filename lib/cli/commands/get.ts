@@ -1,0 +1,73 @@
+import type { Platform } from "../../../ffi/platform.ts";
+import { NotFoundError, onHost, UsageError } from "../../errors.ts";
+import type { Hit } from "../../hit.ts";
+import { showKey } from "../../key.ts";
+import { Pool } from "../../pool.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
+import { type JsonOption, print } from "../context.ts";
+import { entryToJson } from "../pool_json.ts";
+
+interface Options extends JsonOption {
+  readonly output?: string;
+}
+
+export const getCommand: CommandFactory = (context) =>
+  withJson(subcommand(
+    "get",
+    "write a value to a file or standard output",
+    "get llama-cache prompt-1 --output state.bin",
+  ))
+    .argument("<name>", "name of the pool")
+    .argument("<key>", "key of the entry")
+    .option("--output <file>", "write the value to this file")
+    .action((name: string, key: string, options: Options) => {
+      const { output, json } = options;
+      if (json && output === undefined) {
+        throw new UsageError(
+          "print",
+          "the value and JSON",
+          "both would go to standard output",
+          "Add --output FILE",
+        );
+      }
+      using pool = Pool.open(name, { platform: context.platform() });
+      using hit = pool.get(key);
+      if (!hit) throw noSuchKey("get", name, key);
+      hit.verify();
+      if (output === undefined) {
+        for (const view of hit.views) context.terminal.write("stdout", view);
+        return;
+      }
+      writeFile(context.platform(), output, hit);
+      const info = pool.info(key);
+      print(context, options, info ? entryToJson(info) : { key }, "");
+    });
+
+export function noSuchKey(
+  verb: string,
+  name: string,
+  key: string,
+): NotFoundError {
+  return new NotFoundError(
+    verb,
+    `entry ${showKey(key)}`,
+    `it is not in pool ${JSON.stringify(name)}`,
+    `See what is: cortex cache entries ${name}`,
+  );
+}
+
+function writeFile(platform: Platform, path: string, hit: Hit): void {
+  const { files } = platform;
+  onHost("write", `file ${JSON.stringify(path)}`, () => {
+    const fd = files.open(path, "replace");
+    try {
+      let at = 0;
+      for (const view of hit.views) {
+        files.write(fd, view, at);
+        at += view.length;
+      }
+    } finally {
+      files.close(fd);
+    }
+  });
+}

@@ -1,0 +1,91 @@
+import type { Platform } from "../../../ffi/platform.ts";
+import { FailedError, onHost } from "../../errors.ts";
+import { showKey } from "../../key.ts";
+import { Pool } from "../../pool.ts";
+import type { PutOptions } from "../../plan.ts";
+import { formatBytes } from "../../units.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
+import { type JsonOption, print } from "../context.ts";
+import { integer, json } from "../options.ts";
+
+interface Options extends JsonOption, PutOptions {
+  readonly file?: string;
+}
+
+export const putCommand: CommandFactory = (context) =>
+  withJson(subcommand(
+    "put",
+    "put a value in, from a file or standard input",
+    "put llama-cache prompt-1 --file state.bin --tokens 2000",
+  ))
+    .argument("<name>", "name of the pool")
+    .argument("<key>", "key of the entry, up to 1,024 bytes")
+    .option("--file <file>", "read the value from this file")
+    .option("--parent <key>", "key of the entry that this one extends")
+    .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
+    .option(
+      "--priority <n>",
+      "higher stays longer, under the policy priority",
+      integer("priority"),
+    )
+    .option("--meta <json>", "metadata, up to 4 KiB", json)
+    .action((name: string, key: string, options: Options) => {
+      const { file } = options;
+      using pool = Pool.open(name, { platform: context.platform() });
+      const size_bytes = file === undefined
+        ? putBytes(pool, key, context.terminal.readAll(), options)
+        : putFile(pool, key, context.platform(), file, options);
+      print(
+        context,
+        options,
+        { key, size_bytes },
+        `Put ${showKey(key)}: ${formatBytes(size_bytes)}`,
+      );
+    });
+
+function putBytes(
+  pool: Pool,
+  key: string,
+  bytes: Uint8Array,
+  options: PutOptions,
+): number {
+  pool.put(key, bytes, options);
+  return bytes.length;
+}
+
+/** Reads straight into the pool. */
+function putFile(
+  pool: Pool,
+  key: string,
+  platform: Platform,
+  path: string,
+  options: PutOptions,
+): number {
+  const what = `file ${JSON.stringify(path)}`;
+  const fd = onHost("read", what, () => platform.files.open(path, "user"));
+  try {
+    const size_bytes = onHost("read", what, () => platform.files.size(fd));
+    using slot = pool.reserve(key, size_bytes, options);
+    let at = 0;
+    for (const view of slot.views) {
+      at += onHost("read", what, () => platform.files.read(fd, view, at));
+    }
+    const rest = onHost(
+      "read",
+      what,
+      () => platform.files.read(fd, new Uint8Array(1), at),
+    );
+    if (at !== size_bytes || rest !== 0) {
+      throw new FailedError(
+        "read",
+        what,
+        "it is no regular file, or changed meanwhile",
+        "Give it on standard input",
+      );
+    }
+    slot.seal();
+    return size_bytes;
+  } finally {
+    platform.files.close(fd);
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Looking at pools without touching them.
+ *
+ * @module
+ */
+import type { PoolStatus } from "../describe.ts";
+import { CortexError } from "../errors.ts";
+import { Pool } from "../pool.ts";
+import type { Context } from "./context.ts";
+import { note } from "./context.ts";
+import { formatBytes } from "../units.ts";
+import { percent, table } from "./format.ts";
+
+/** Opens a pool only to look. */
+export function observe(context: Context, name: string): Pool {
+  return Pool.open(name, { observe: true, platform: context.platform() });
+}
+
+/** Every pool's status. One that cannot be read is told of, and left out. */
+export function observeAll(context: Context): PoolStatus[] {
+  const found: PoolStatus[] = [];
+  for (const name of Pool.list({ platform: context.platform() })) {
+    try {
+      using pool = observe(context, name);
+      found.push(pool.status());
+    } catch (error) {
+      if (!(error instanceof CortexError)) throw error;
+      // It went away meanwhile: then it is not there to be listed.
+      if (error.code !== "NOT_FOUND") note(context, `cortex: ${error.message}`);
+    }
+  }
+  return found;
+}
+
+/** Pools in a table, one a line. */
+export function poolTable(pools: readonly PoolStatus[]): string {
+  if (pools.length === 0) {
+    return "No pools. Make one: cortex cache create NAME --size 16G";
+  }
+  return table(
+    ["NAME", "SIZE", "USED", "ENTRIES", "HIT RATE", "POLICY", "ATTACHED"],
+    pools.map((pool) => [
+      pool.name,
+      formatBytes(pool.size_bytes),
+      percent(pool.used_bytes / pool.data_bytes),
+      pool.entries.toLocaleString("en-US"),
+      percent(pool.hit_rate),
+      pool.policy,
+      String(pool.attached),
+    ]),
+    ["SIZE", "USED", "ENTRIES", "HIT RATE", "ATTACHED"],
+  );
+}
