@@ -80,6 +80,7 @@ export function bindDeno(): Libc {
   return {
     runtime: `deno ${Deno.version.deno}`,
     windowLimit_bytes: Number.MAX_SAFE_INTEGER,
+    crc32: (data, seed) => zlib().crc32(data, seed),
     errno: () => {
       const location = libc.__errno_location();
       return location ? new Deno.UnsafePointerView(location).getInt32() : 0;
@@ -124,4 +125,10 @@ function openShm() {
 /** Deno takes no view whose buffer may be shared; none of ours is. */
 function bytes(view: Uint8Array): Uint8Array<ArrayBuffer> {
   return view as Uint8Array<ArrayBuffer>;
+}
+
+/** Loaded on first use: it costs a start-up. */
+let zlibModule: typeof import("node:zlib") | undefined;
+function zlib(): typeof import("node:zlib") {
+  return zlibModule ??= process.getBuiltinModule("node:zlib");
 }

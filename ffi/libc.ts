@@ -22,10 +22,15 @@ export interface Region {
   munmap(): number;
 }
 
-/** libc, with its own names and its own results: -1 is failure, see `errno`. */
+/**
+ * libc, with its own names and its own results: -1 is failure, see `errno`. And
+ * what each runtime has its own fast way to do.
+ */
 export interface Libc {
   readonly runtime: string;
   readonly windowLimit_bytes: number;
+  /** As zlib's. */
+  crc32(bytes: Uint8Array, seed: number): number;
   errno(): number;
   shm_open(name: Uint8Array, oflag: number, mode: number): number;
   shm_unlink(name: Uint8Array): number;
@@ -242,7 +247,7 @@ export class LibcPlatform implements Platform {
   }
 
   crc32(bytes: Uint8Array, seed = 0): number {
-    return zlib().crc32(bytes, seed);
+    return this.#libc.crc32(bytes, seed);
   }
 
   now(): number {
@@ -379,10 +384,4 @@ class LibcMapping implements Mapping {
     this.#windows.clear();
     this.#region.munmap();
   }
-}
-
-/** Loaded on first use: it costs a start-up that many commands do not need. */
-let zlibModule: typeof import("node:zlib") | undefined;
-function zlib(): typeof import("node:zlib") {
-  return zlibModule ??= process.getBuiltinModule("node:zlib");
 }

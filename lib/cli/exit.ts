@@ -17,6 +17,8 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   NO_SPACE: 6,
 };
 
+export const EXIT_USAGE = EXIT_CODES.USAGE;
+export const EXIT_CORRUPT = EXIT_CODES.CORRUPT;
 /** 128 + SIGINT, as a shell says it. */
 export const EXIT_INTERRUPTED = 130;
 

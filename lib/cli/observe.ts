@@ -9,7 +9,7 @@ import { Pool } from "../pool.ts";
 import type { Context } from "./context.ts";
 import { note } from "./context.ts";
 import { formatBytes } from "../units.ts";
-import { percent, table } from "./format.ts";
+import { grouped, percent, table } from "./format.ts";
 
 /** Opens a pool only to look. */
 export function observe(context: Context, name: string): Pool {
@@ -43,7 +43,7 @@ export function poolTable(pools: readonly PoolStatus[]): string {
       pool.name,
       formatBytes(pool.size_bytes),
       percent(pool.used_bytes / pool.data_bytes),
-      pool.entries.toLocaleString("en-US"),
+      grouped(pool.entries),
       percent(pool.hit_rate),
       pool.policy,
       String(pool.attached),

@@ -7,6 +7,7 @@ import { Command, CommanderError } from "commander";
 import { UsageError } from "../errors.ts";
 import { VERSION } from "../layout.ts";
 import { CORTEX_VERSION } from "../version.ts";
+import type { CommandFactory } from "./command.ts";
 import { checkCommand } from "./commands/check.ts";
 import { createCommand } from "./commands/create.ts";
 import { deleteCommand } from "./commands/delete.ts";
@@ -22,25 +23,25 @@ import { putCommand } from "./commands/put.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { statusCommand } from "./commands/status.ts";
 import type { Context } from "./context.ts";
-import { describeFailure, EXIT_INTERRUPTED } from "./exit.ts";
+import { describeFailure, EXIT_INTERRUPTED, EXIT_USAGE } from "./exit.ts";
 
 /** In the order of the help. */
-const COMMANDS = [
-  createCommand,
-  listCommand,
-  statusCommand,
-  putCommand,
-  getCommand,
-  deleteCommand,
-  entriesCommand,
-  matchCommand,
-  evictCommand,
-  persistCommand,
-  restoreCommand,
-  checkCommand,
-  destroyCommand,
-  policiesCommand,
-] as const;
+const COMMANDS: Readonly<Record<string, CommandFactory>> = {
+  create: createCommand,
+  list: listCommand,
+  status: statusCommand,
+  put: putCommand,
+  get: getCommand,
+  delete: deleteCommand,
+  entries: entriesCommand,
+  match: matchCommand,
+  evict: evictCommand,
+  persist: persistCommand,
+  restore: restoreCommand,
+  check: checkCommand,
+  destroy: destroyCommand,
+  policies: policiesCommand,
+};
 
 /** Runs one command line; resolves to its exit code and never rejects. */
 export async function run(context: Context): Promise<number> {
@@ -49,7 +50,10 @@ export async function run(context: Context): Promise<number> {
     await buildProgram(context).parseAsync(terminal.args, { from: "user" });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (error instanceof CommanderError) {
+      if (error.exitCode === 0) return 0;
+      if (error.code === "commander.help") return EXIT_USAGE; // it was printed
+    }
     if (isBrokenPipe(error)) return EXIT_INTERRUPTED;
     const { lines, code } = describeFailure(asUsage(error));
     for (const line of lines) terminal.write("stderr", line + "\n");
@@ -58,6 +62,7 @@ export async function run(context: Context): Promise<number> {
 }
 
 function buildProgram(context: Context): Command {
+  const { terminal } = context;
   const program = configure(new Command("cortex"), context)
     .description(
       "KV caches of LLM inference as a resource of the host: named pools in\n" +
@@ -73,11 +78,19 @@ function buildProgram(context: Context): Command {
     .description("make and use pools")
     .summary("make and use pools")
     .helpCommand(false);
-  for (const command of COMMANDS) {
+  for (const command of wantedCommands(terminal.args)) {
     configure(command(context), context, cache);
   }
   program.helpCommand(false);
   return program;
+}
+
+/** Only the one that is asked for, if that is plain: it saves a millisecond. */
+function wantedCommands(args: readonly string[]): readonly CommandFactory[] {
+  const [group, name = ""] = args;
+  return group === "cache" && Object.hasOwn(COMMANDS, name)
+    ? [COMMANDS[name]!]
+    : Object.values(COMMANDS);
 }
 
 /** Every command fails by exception and writes where its context says. */
@@ -104,14 +117,6 @@ function configure(
 /** What the parser refuses, in our words. */
 function asUsage(error: unknown): unknown {
   if (!(error instanceof CommanderError)) return error;
-  if (error.code === "commander.help") {
-    return new UsageError(
-      "run",
-      "cortex",
-      "no command was given",
-      "See cortex --help and cortex cache --help",
-    );
-  }
   const state = error.message.replace(/^error: /, "").replaceAll(
     /\s*\n\s*/g,
     " ",

@@ -1,15 +1,13 @@
 import { Pool } from "../../pool.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
-import { Exit } from "../exit.ts";
+import { Exit, EXIT_CORRUPT } from "../exit.ts";
 import { count } from "../format.ts";
 
 interface Options extends JsonOption {
   readonly repair?: true;
   readonly values?: true;
 }
-
-const EXIT_CORRUPT = 5;
 
 export const checkCommand: CommandFactory = (context) =>
   withJson(subcommand(

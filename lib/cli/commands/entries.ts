@@ -2,7 +2,7 @@ import type { EntryInfo } from "../../describe.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
-import { ago, count, safe, table } from "../format.ts";
+import { ago, count, grouped, safe, table } from "../format.ts";
 import { observe } from "../observe.ts";
 import { entryToJson } from "../pool_json.ts";
 
@@ -38,9 +38,9 @@ function entryTable(entries: readonly EntryInfo[], now: number): string {
     shown.map((entry) => [
       safe(entry.key, KEY_WIDTH),
       formatBytes(entry.size_bytes),
-      entry.tokens.toLocaleString("en-US"),
+      grouped(entry.tokens),
       String(entry.priority),
-      entry.access_count.toLocaleString("en-US"),
+      grouped(entry.access_count),
       ago(entry.last_access_at, now),
     ]),
     ["SIZE", "TOKENS", "PRIORITY", "USES"],

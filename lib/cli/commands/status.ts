@@ -2,7 +2,7 @@ import type { PoolStatus } from "../../describe.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type Context, type JsonOption, print } from "../context.ts";
-import { ago, count, percent, safe } from "../format.ts";
+import { ago, count, grouped, percent, safe } from "../format.ts";
 import { observe, observeAll, poolTable } from "../observe.ts";
 import { seconds } from "../options.ts";
 import { toJson } from "../pool_json.ts";
@@ -65,27 +65,25 @@ function describe(pool: PoolStatus, now: number): string {
     ],
     [
       "blocks",
-      `${pool.free_blocks.toLocaleString("en-US")} free of ${
-        pool.blocks.toLocaleString("en-US")
-      }, ${formatBytes(pool.block_size_bytes)} each`,
+      `${grouped(pool.free_blocks)} free of ${grouped(pool.blocks)}, ${
+        formatBytes(pool.block_size_bytes)
+      } each`,
     ],
     [
       "entries",
-      `${pool.entries.toLocaleString("en-US")} of at most ${
-        pool.max_entries.toLocaleString("en-US")
-      }`,
+      `${grouped(pool.entries)} of at most ${grouped(pool.max_entries)}`,
     ],
     [
       "hits",
-      `${pool.hits.toLocaleString("en-US")}, misses ${
-        pool.misses.toLocaleString("en-US")
-      }, hit rate ${percent(pool.hit_rate)}`,
+      `${grouped(pool.hits)}, misses ${grouped(pool.misses)}, hit rate ${
+        percent(pool.hit_rate)
+      }`,
     ],
     [
       "puts",
-      `${pool.puts.toLocaleString("en-US")}, ${
-        count(pool.evictions, "eviction")
-      }, ${count(pool.deletes, "delete")}`,
+      `${grouped(pool.puts)}, ${count(pool.evictions, "eviction")}, ${
+        count(pool.deletes, "delete")
+      }`,
     ],
     ["policy", pool.policy],
     ["tier", pool.tier],
