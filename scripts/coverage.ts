@@ -1,0 +1,87 @@
+/**
+ * Coverage of `lib/` by lines, from Deno's raw data. A file that no test loads
+ * counts with all its lines. Fails below the limit.
+ *
+ *   deno run -A scripts/coverage.ts DIRECTORY
+ *
+ * @module
+ */
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const LIMIT = 0.85;
+
+interface Lines {
+  found: number;
+  hit: number;
+}
+
+/** Lines by file, from lcov. */
+function measured(directory: string): Map<string, Lines> {
+  const { status, stdout, stderr } = spawnSync(
+    "deno",
+    ["coverage", "--lcov", `--include=${join(ROOT, "lib")}/`, directory],
+    { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 28 },
+  );
+  if (status !== 0) {
+    console.error(`Cannot read the coverage: ${stderr}`);
+    process.exit(1);
+  }
+  const files = new Map<string, Lines>();
+  let lines: Lines = { found: 0, hit: 0 };
+  for (const line of stdout.split("\n")) {
+    if (line.startsWith("SF:")) {
+      lines = { found: 0, hit: 0 };
+      files.set(relative(ROOT, line.slice(3)), lines);
+    } else if (line.startsWith("DA:")) {
+      lines.found++;
+      if (!line.endsWith(",0")) lines.hit++;
+    }
+  }
+  return files;
+}
+
+/** Source files of `lib/`. */
+function sources(): string[] {
+  return readdirSync(join(ROOT, "lib"), { recursive: true })
+    .map((name) => join("lib", String(name)))
+    .filter((name) => name.endsWith(".ts"))
+    .sort();
+}
+
+/** Lines of a file that nothing loaded: those that hold more than a comment. */
+function unloaded(path: string): Lines {
+  const text = readFileSync(join(ROOT, path), "utf8");
+  const isTypesOnly = !/^(export )?(async )?(function|class|const|let)\b/m.test(
+    text,
+  );
+  const code = text.split("\n").filter((line) =>
+    !/^\s*($|\/?\*|\/\/)/.test(line)
+  );
+  return { found: isTypesOnly ? 0 : code.length, hit: 0 };
+}
+
+const files = measured(process.argv[2] ?? "cov");
+const total: Lines = { found: 0, hit: 0 };
+for (const path of sources()) {
+  const { found, hit } = files.get(path) ?? unloaded(path);
+  total.found += found;
+  total.hit += hit;
+  if (found > 0 && hit < found) {
+    console.log(
+      `${((hit / found) * 100).toFixed(1).padStart(6)}%  ${path} (${
+        found - hit
+      } lines not run)`,
+    );
+  }
+}
+const share = total.hit / Math.max(1, total.found);
+console.log(
+  `${(share * 100).toFixed(1)}% of ${total.found} lines of lib/ (limit ${
+    LIMIT * 100
+  }%)`,
+);
+process.exit(share >= LIMIT ? 0 : 1);
