@@ -50,7 +50,8 @@ export interface EntryText {
   readonly meta: string | undefined;
 }
 
-const decoder = new TextDecoder();
+// A byte order mark is text like any other: keys that differ stay different.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Reads text of entries. What it reads is only right while the entry is. */
 export class Contents {

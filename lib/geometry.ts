@@ -9,6 +9,7 @@ import { UsageError } from "./errors.ts";
 import {
   BLOCK_MAX_BYTES,
   BLOCK_MIN_BYTES,
+  BLOCKS_MAX,
   BLOCKS_PER_PAGE,
   CONTROL_MAX_BYTES,
   PAGE_BYTES,
@@ -141,6 +142,9 @@ export function planGeometry(options: GeometryOptions): Geometry {
     );
   }
   const { blocks, free_list_pages } = countBlocks(size_bytes, block_bytes);
+  if (blocks > BLOCKS_MAX) {
+    throw refuse("it would have too many blocks", "Ask for larger blocks");
+  }
   const max_entries = options.max_entries ??
     defaultMaxEntries(size_bytes, free_list_pages, blocks);
   if (!Number.isSafeInteger(max_entries) || max_entries < 1) {

@@ -173,7 +173,7 @@ function readNamespace(page: Control): string | undefined {
   const length = page.u32[IDENTITY.namespace_bytes >> 2]!;
   if (length > NAMESPACE_MAX_BYTES) return undefined;
   try {
-    return new TextDecoder("utf-8", { fatal: true })
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
       .decode(page.bytes(IDENTITY.namespace, length));
   } catch {
     return undefined;

@@ -53,6 +53,8 @@ export const BLOCKS_PER_PAGE = PAGE_BYTES * 8;
 export const BLOCK_MIN_BYTES = 4096;
 export const BLOCK_MAX_BYTES = 2 ** 30;
 
+/** Block numbers are u32, and bit operations on them are of 32 bits. */
+export const BLOCKS_MAX = 2 ** 31;
 /** Header and system blocks together: one window in every runtime. */
 export const CONTROL_MAX_BYTES = 2 ** 31;
 /** Processes attached at once. */

@@ -9,12 +9,12 @@ import type { Core } from "./core.ts";
 import type { EntryFields, EntryNumber } from "./entry_table.ts";
 import { EntryState, NONE } from "./layout.ts";
 
-/** A record that no entry has, or -1. */
+/** A record that no entry has; -1 if the chain of free ones leads to none. */
 export function takeRecord(core: Core): EntryNumber | -1 {
   const { header, links, table } = core;
-  const head = header.get("free_record");
-  if (head === NONE || head > table.count) return -1;
-  const entry = head - 1;
+  const entry = header.get("free_record") - 1;
+  if (entry < 0 || entry >= table.count) return -1;
+  if (table.state(entry) !== EntryState.FREE) return -1;
   header.set("free_record", links.raw(entry));
   return entry;
 }

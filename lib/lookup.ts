@@ -18,6 +18,16 @@ import type { OwnPins } from "./slots.ts";
  */
 const ATTEMPTS_MAX = 64;
 
+/**
+ * Orders what was read before it before what is read after it. An atomic load
+ * alone does not, on arm64: a plain load may come true behind it. An atomic store
+ * does, and needs no shared word, which an observer may not write.
+ */
+function fence(): void {
+  Atomics.store(FENCE, 0, 0);
+}
+const FENCE = new Int32Array(1);
+
 /** What `read` made of a sealed entry, or `undefined` if it did not hold still. */
 export function readSealed<T>(
   core: Core,
@@ -28,6 +38,7 @@ export function readSealed<T>(
   const generation = table.generation(entry);
   if (table.state(entry) !== EntryState.SEALED) return undefined;
   const result = read();
+  fence();
   const held = table.state(entry) === EntryState.SEALED &&
     table.generation(entry) === generation;
   return held ? result : undefined;
@@ -95,8 +106,9 @@ function isEntryOf(
     !table.matches(entry, key.hash, keys.namespaceHash)
   ) return false;
   pins?.pin(entry); // and then look again, as in pinEntry
-  const found = contents.hasKey(entry, key.bytes) &&
-    table.state(entry) === EntryState.SEALED &&
+  const hasKey = contents.hasKey(entry, key.bytes);
+  fence();
+  const found = hasKey && table.state(entry) === EntryState.SEALED &&
     table.generation(entry) === generation;
   if (!found) pins?.unpin(entry);
   return found;

@@ -17,21 +17,26 @@ export interface Rebuilt {
   readonly dropped: number;
 }
 
-/** Rebuilds free list, index, chains and totals. The lock must be held. */
+/**
+ * Rebuilds free list, index, chains and totals. The lock must be held; the pool
+ * stays marked as dirty, which is the caller's to clear.
+ */
 export function rebuild(core: Core): Rebuilt {
   core.header.set("dirty", 1);
   const dead = freeDeadSlots(core);
   const claims = new Claims(core, dead);
   resetDerived(core);
   const dropped = doomLosers(core, claims);
+  // Decided once for each: readers let go of pins meanwhile.
+  const kept: EntryNumber[] = [];
   for (let entry = core.table.count - 1; entry >= 0; entry--) {
-    if (!claims.keeps(entry)) dropRecord(core, entry);
+    if (claims.keeps(entry)) kept.push(entry);
+    else dropRecord(core, entry);
   }
-  const kept = keepRecords(core, claims);
+  keepRecords(core, kept);
   core.index.settle();
   core.header.addStat("recoveries", 1);
-  core.header.set("dirty", 0);
-  return { kept, dropped };
+  return { kept: kept.length, dropped };
 }
 
 /** Frees the rows of dead processes; says which rows are not in use. */
@@ -181,14 +186,8 @@ function dropRecord(core: Core, entry: EntryNumber): void {
 }
 
 /** Puts every record that holds back into free list, chain and totals. */
-function keepRecords(core: Core, claims: Claims): number {
+function keepRecords(core: Core, kept: EntryNumber[]): void {
   const { table, header } = core;
-  const kept: EntryNumber[] = [];
-  for (let entry = 0; entry < table.count; entry++) {
-    if (table.state(entry) !== EntryState.FREE && claims.keeps(entry)) {
-      kept.push(entry);
-    }
-  }
   // Oldest first, so that the youngest of a chain ends at its head.
   const age = (entry: EntryNumber) => table.real(entry, "sequence");
   kept.sort((a, b) => age(a) - age(b));
@@ -199,7 +198,6 @@ function keepRecords(core: Core, claims: Claims): number {
     "next_sequence",
     Math.max(next, header.stat("next_sequence")),
   );
-  return kept.length;
 }
 
 function keepRecord(core: Core, entry: EntryNumber): void {

@@ -11,6 +11,7 @@ import { ClosedError, UsageError } from "./errors.ts";
 import { showKey } from "./key.ts";
 import { EntryState } from "./layout.ts";
 import { abortEntry, sealEntry } from "./lifecycle.ts";
+import { findEntry } from "./lookup.ts";
 import { type History, planEntry, type PutOptions } from "./plan.ts";
 import { type Reserved, reserveRoom } from "./room.ts";
 import { closeViews, fillViews, openViews } from "./views.ts";
@@ -32,6 +33,8 @@ export class Reservation {
   readonly #core: Core;
   readonly #entry: EntryNumber;
   readonly #generation: number;
+  /** What is put back gives way to an entry of its key that is there. */
+  readonly #yields: boolean;
   readonly #spilled: Uint8Array | undefined;
   readonly #extents: readonly Extent[];
   readonly #views: Uint8Array<ArrayBuffer>[];
@@ -43,12 +46,14 @@ export class Reservation {
     key: string,
     size_bytes: number,
     room: Reserved,
+    mayEvict: boolean,
   ) {
     this.key = key;
     this.size_bytes = size_bytes;
     this.#core = core;
     this.#entry = room.entry;
-    this.#generation = core.table.generation(room.entry);
+    this.#generation = room.generation;
+    this.#yields = !mayEvict;
     this.#spilled = room.spilled;
     this.#extents = room.extents;
     this.#views = openViews(
@@ -67,7 +72,8 @@ export class Reservation {
   ): Reservation {
     core.expectAttached("put");
     const plan = planEntry(core, key, size_bytes, options, history);
-    return new Reservation(core, key, size_bytes, reserveRoom(core, plan));
+    const room = reserveRoom(core, plan);
+    return new Reservation(core, key, size_bytes, room, plan.mayEvict);
   }
 
   /**
@@ -111,6 +117,10 @@ export class Reservation {
     if (this.#spilled) this.#writeSpilled(this.#spilled);
     core.change("seal", () => {
       this.#expectOurs("seal");
+      if (this.#yields && this.#isPresent()) {
+        abortEntry(core, this.#entry);
+        return;
+      }
       core.table.setValueCrc(this.#entry, crc);
       sealEntry(core, this.#entry);
     });
@@ -142,6 +152,11 @@ export class Reservation {
     );
     fillViews(views, text);
     closeViews(mapping, views);
+  }
+
+  #isPresent(): boolean {
+    const core = this.#core;
+    return findEntry(core, core.keys.encode(this.key)) !== -1;
   }
 
   #isOurs(): boolean {

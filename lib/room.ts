@@ -7,18 +7,21 @@
 import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
 import { type EntryNumber, storedBytes } from "./entry_table.ts";
-import { isOsError, NoSpaceError, onHost } from "./errors.ts";
+import { CorruptError, NoSpaceError, onHost } from "./errors.ts";
 import { findRoom, makeRoom } from "./eviction.ts";
 import { blockOffset, usableBlocks } from "./geometry.ts";
 import { showKey } from "./key.ts";
+import { EntryState } from "./layout.ts";
 import { abortEntry, reserveEntry, takeRecord } from "./lifecycle.ts";
 import type { Plan } from "./plan.ts";
+import { rebuild } from "./recovery.ts";
 import { showPool } from "./segment.ts";
 import { formatBytes } from "./units.ts";
 
 /** A reserved record and its backed blocks. */
 export interface Reserved {
   readonly entry: EntryNumber;
+  readonly generation: number;
   readonly extents: readonly Extent[];
   /** Text that has to be written behind the value. */
   readonly spilled: Uint8Array | undefined;
@@ -41,13 +44,23 @@ export function reserveRoom(core: Core, plan: Plan): Reserved {
       "Create a larger pool",
     );
   }
-  const reserved = claimRoom(core, plan, false);
-  if (back(core, reserved, plan)) return reserved;
-  core.change("put", () => abortEntry(core, reserved.entry));
-  const warm = claimRoom(core, plan, true);
-  if (back(core, warm, plan)) return warm;
-  core.change("put", () => abortEntry(core, warm.entry));
+  for (const backedOnly of [false, true]) {
+    const reserved = claimRoom(core, plan, backedOnly);
+    if (isBacked(core, reserved, plan)) return reserved;
+    giveBack(core, reserved);
+  }
   throw noMemory(core, plan);
+}
+
+function giveBack(core: Core, { entry, generation }: Reserved): void {
+  core.change("put", () => {
+    const { table } = core;
+    // A recovery may have dropped it meanwhile.
+    if (
+      table.state(entry) === EntryState.RESERVED &&
+      table.generation(entry) === generation
+    ) abortEntry(core, entry);
+  });
 }
 
 function needs(core: Core, plan: Plan): string {
@@ -65,55 +78,88 @@ function noMemory(core: Core, plan: Plan): NoSpaceError {
 
 function claimRoom(core: Core, plan: Plan, backedOnly: boolean): Reserved {
   return core.change("put", () => {
-    const extents = plan.mayEvict
-      ? makeRoom(core, plan.blocks, backedOnly)
-      : findRoom(core, plan.blocks, backedOnly);
-    if (!extents) {
-      if (backedOnly) throw noMemory(core, plan);
-      throw new NoSpaceError(
-        "put",
-        `entry ${showKey(plan.key)}`,
-        `${showPool(core.name)} has no ${
-          needs(core, plan)
-        } that could be evicted for it`,
-        "What is pinned or being written cannot be evicted: try again later",
-      );
-    }
-    const entry = takeRecord(core);
-    const sequence = core.header.stat("next_sequence");
-    core.header.setStat("next_sequence", sequence + 1);
-    reserveEntry(core, entry, plan.fields(sequence), extents, plan.text);
-    const { spilled } = storedBytes(0, plan.text.length);
-    return { entry, extents, spilled: spilled ? plan.text : undefined };
+    const reserved = tryClaim(core, plan, backedOnly);
+    if (reserved) return reserved;
+    // Chain or free list lead where they must not: work them out again.
+    rebuild(core);
+    const mended = tryClaim(core, plan, backedOnly);
+    if (mended) return mended;
+    throw new CorruptError(
+      "put",
+      `entry ${showKey(plan.key)}`,
+      `${showPool(core.name)} is damaged`,
+      `Mend it: cortex cache check ${core.name} --repair`,
+    );
   });
+}
+
+/** A reservation, or `undefined` if the pool's free list or records are damaged. */
+function tryClaim(
+  core: Core,
+  plan: Plan,
+  backedOnly: boolean,
+): Reserved | undefined {
+  const extents = plan.mayEvict
+    ? makeRoom(core, plan.blocks, backedOnly)
+    : findRoom(core, plan.blocks, backedOnly);
+  if (!extents) {
+    if (backedOnly) throw noMemory(core, plan);
+    throw new NoSpaceError(
+      "put",
+      `entry ${showKey(plan.key)}`,
+      `${showPool(core.name)} has no ${
+        needs(core, plan)
+      } that could be evicted for it`,
+      "What is pinned or being written cannot be evicted: try again later",
+    );
+  }
+  const entry = takeRecord(core);
+  const { system_blocks } = core.geometry;
+  if (entry === -1 || extents.some(({ start }) => start < system_blocks)) {
+    return undefined;
+  }
+  const sequence = core.header.stat("next_sequence");
+  core.header.setStat("next_sequence", sequence + 1);
+  reserveEntry(core, entry, plan.fields(sequence), extents, plan.text);
+  const { spilled } = storedBytes(0, plan.text.length);
+  return {
+    entry,
+    generation: core.table.generation(entry),
+    extents,
+    spilled: spilled ? plan.text : undefined,
+  };
 }
 
 /**
  * Has the host back the blocks with memory, outside the lock. False if it has
- * none: then nothing was touched.
+ * none: then nothing was touched. After any other failure the room is given back.
  */
-function back(core: Core, { extents }: Reserved, plan: Plan): boolean {
-  const { committed, platform, fd, geometry } = core;
-  const fresh = extents.filter(({ start, count }) =>
+function isBacked(core: Core, reserved: Reserved, plan: Plan): boolean {
+  const { committed } = core;
+  const fresh = reserved.extents.filter(({ start, count }) =>
     !committed.all(start, count)
   );
   if (fresh.length === 0) return true;
   try {
-    for (const { start, count } of fresh) {
-      platform.allocate(
-        fd,
-        blockOffset(geometry, start),
-        count * geometry.block_bytes,
-      );
-    }
+    onHost("put", `entry ${showKey(plan.key)}`, () => back(core, fresh));
+    core.change("put", () => noteBacked(core, fresh));
+    return true;
   } catch (error) {
-    if (isOsError(error, "ENOSPC") || isOsError(error, "ENOMEM")) return false;
-    return onHost("put", `entry ${showKey(plan.key)}`, () => {
-      throw error;
-    });
+    if (error instanceof NoSpaceError) return false;
+    giveBack(core, reserved);
+    throw error;
   }
-  core.change("put", () => noteBacked(core, fresh));
-  return true;
+}
+
+function back(core: Core, extents: readonly Extent[]): void {
+  const { platform, fd, geometry } = core;
+  for (const { start, count } of extents) {
+    platform.allocate(
+      fd,
+      blockOffset(geometry, start),
+      count * geometry.block_bytes,
+    );
+  }
 }
 
 function noteBacked(core: Core, extents: readonly Extent[]): void {

@@ -104,6 +104,7 @@ export function createSegment(
     try {
       mapping = fill(platform, fd, identity, options);
       platform.renameSegment(building, PREFIX + name);
+      platform.unlock(fd);
       return { name, fd, mapping, identity };
     } catch (error) {
       mapping?.close();
@@ -151,7 +152,6 @@ function fill(
     mapping.close();
     throw error;
   }
-  platform.unlock(fd);
   return mapping;
 }
 

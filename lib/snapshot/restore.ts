@@ -348,7 +348,7 @@ class Reader {
     const record = decodeRecord(this.#platform, this.#nonce, bytes);
     if (!record) return undefined;
     const value_at = at + recordHeadBytes(record);
-    const decoder = new TextDecoder();
+    const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
     const text_at = recordHeadBytes(record) - record.meta_bytes -
       record.parent_bytes - record.key_bytes;
     const part = (from: number, length: number) =>
