@@ -11,6 +11,7 @@ import type { Platform } from "../ffi/platform.ts";
 import type { Control } from "./control.ts";
 import { CorruptError } from "./errors.ts";
 import { type Geometry, planGeometry } from "./geometry.ts";
+import { fromHex, toHex } from "./hex.ts";
 import {
   HEADER,
   IDENTITY,
@@ -44,22 +45,9 @@ export interface Identity {
 
 type Crc = Pick<Platform, "crc32">;
 
-function uuidText(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(
-    "",
-  );
-}
-
-function uuidBytes(text: string): Uint8Array {
-  return Uint8Array.from(
-    text.match(/../g) ?? [],
-    (pair) => Number.parseInt(pair, 16),
-  );
-}
-
 /** A fresh uuid for a pool. */
 export function newUuid(platform: Pick<Platform, "randomBytes">): string {
-  return uuidText(platform.randomBytes(16));
+  return toHex(platform.randomBytes(16));
 }
 
 const GEOMETRY_U32 = [
@@ -92,7 +80,7 @@ export function writeIdentity(
   const { u8, u32, f64 } = control;
   u8.set(MAGIC, IDENTITY.magic);
   u32[IDENTITY.version >> 2] = VERSION;
-  u8.set(uuidBytes(identity.uuid), IDENTITY.uuid);
+  u8.set(fromHex(identity.uuid), IDENTITY.uuid);
   for (const [name, at] of GEOMETRY_U32) u32[at >> 2] = identity.geometry[name];
   for (const [name, at] of GEOMETRY_U64) {
     control.setU64(at, identity.geometry[name]);
@@ -159,7 +147,7 @@ export function readIdentity(
     throw refuse("its header is damaged (geometry)");
   }
   return {
-    uuid: uuidText(page.bytes(IDENTITY.uuid, 16)),
+    uuid: toHex(page.bytes(IDENTITY.uuid, 16)),
     geometry,
     policy,
     tier,

@@ -25,6 +25,7 @@ import {
   readIdentity,
   writeIdentity,
 } from "./header.ts";
+import { toHex } from "./hex.ts";
 import { Links } from "./key_index.ts";
 import { MAGIC, NONE, PAGE_BYTES, PoolState } from "./layout.ts";
 import { busy, waitForLock } from "./lock.ts";
@@ -91,11 +92,9 @@ export function createSegment(
 ): Segment {
   checkName(name, "create");
   expectFree(platform, name);
-  const random = Array.from(
-    platform.randomBytes(4),
-    (byte) => byte.toString(16).padStart(2, "0"),
-  );
-  const building = `${BUILDING_PREFIX}${name}.${random.join("")}`;
+  const building = `${BUILDING_PREFIX}${name}.${
+    toHex(platform.randomBytes(4))
+  }`;
   return onHost("create", showPool(name), () => {
     const fd = platform.openSegment(building, {
       create: { mode: options.mode },

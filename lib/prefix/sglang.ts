@@ -7,6 +7,7 @@
  */
 import { createHash } from "node:crypto";
 import { UsageError } from "../errors.ts";
+import { toHex } from "../hex.ts";
 
 /** How {@linkcode sglangChain} cuts. */
 export interface ChainOptions {
@@ -61,9 +62,4 @@ export function sglangChain(
 function checkToken(token: number): number {
   if (Number.isInteger(token) && token >= 0 && token <= TOKEN_MAX) return token;
   throw new UsageError("hash", `token ${token}`, "it is not a u32");
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
 }

@@ -45,13 +45,6 @@ export function padding(length: number): number {
     SNAPSHOT_ALIGN_BYTES;
 }
 
-export function nonceBytes(nonce: string): Uint8Array {
-  return Uint8Array.from(
-    nonce.match(/../g) ?? [],
-    (pair) => Number.parseInt(pair, 16),
-  );
-}
-
 export function encodeHead(
   crc: Crc,
   nonce: Uint8Array,

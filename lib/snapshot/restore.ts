@@ -10,6 +10,7 @@
 import type { Fd, Platform } from "../../ffi/platform.ts";
 import { CorruptError, NoSpaceError, onHost } from "../errors.ts";
 import type { Tier } from "../header.ts";
+import { fromHex } from "../hex.ts";
 import { SNAPSHOT_ALIGN_BYTES, SNAPSHOT_HEAD_BYTES } from "../layout.ts";
 import { isPolicyName } from "../policy/mod.ts";
 import { Pool } from "../pool.ts";
@@ -19,7 +20,6 @@ import { type Manifest, readManifest, showSnapshot } from "./manifest.ts";
 import {
   decodeRecord,
   isHead,
-  nonceBytes,
   padding,
   RECORD_HEAD_MAX_BYTES,
   recordHeadBytes,
@@ -234,7 +234,7 @@ class Reader {
     this.#platform = platform;
     this.#fd = fd;
     this.#size_bytes = platform.files.size(fd);
-    this.#nonce = nonceBytes(manifest.file.nonce);
+    this.#nonce = fromHex(manifest.file.nonce);
     this.#what = what;
   }
 

@@ -13,6 +13,7 @@ import type { Core } from "../core.ts";
 import { BusyError, CortexError, onHost } from "../errors.ts";
 import type { EntryNumber } from "../entry_table.ts";
 import { describePool } from "../describe.ts";
+import { toHex } from "../hex.ts";
 import {
   EntryState,
   SNAPSHOT_HEAD_BYTES,
@@ -128,10 +129,7 @@ class Saver {
     this.#directory = directory;
     this.#directoryFd = directoryFd;
     this.#nonce = core.platform.randomBytes(16);
-    this.#nonceText = Array.from(
-      this.#nonce,
-      (byte) => byte.toString(16).padStart(2, "0"),
-    ).join("");
+    this.#nonceText = toHex(this.#nonce);
   }
 
   *run(): Generator<Progress, PersistReport> {
@@ -288,10 +286,8 @@ class Saver {
   }
 
   #manifest(name: string, generation: number, created_at: number): Manifest {
-    const { core, status } = {
-      core: this.#core,
-      status: describePool(this.#core),
-    };
+    const core = this.#core;
+    const status = describePool(core);
     const { hits, misses, puts, evictions, deletes } = status;
     return {
       format: "cortex-snapshot",

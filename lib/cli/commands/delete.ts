@@ -2,7 +2,7 @@ import { Pool } from "../../pool.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { count } from "../format.ts";
-import { noSuchKey } from "./get.ts";
+import { noSuchKey } from "../errors.ts";
 
 export const deleteCommand: CommandFactory = (context) =>
   withJson(subcommand(

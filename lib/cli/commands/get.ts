@@ -1,10 +1,10 @@
 import type { Platform } from "../../../ffi/platform.ts";
-import { NotFoundError, onHost, UsageError } from "../../errors.ts";
+import { onHost, UsageError } from "../../errors.ts";
 import type { Hit } from "../../hit.ts";
-import { showKey } from "../../key.ts";
 import { Pool } from "../../pool.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
+import { noSuchKey } from "../errors.ts";
 import { entryToJson } from "../pool_json.ts";
 
 interface Options extends JsonOption {
@@ -42,19 +42,6 @@ export const getCommand: CommandFactory = (context) =>
       const info = pool.info(key);
       print(context, options, info ? entryToJson(info) : { key }, "");
     });
-
-export function noSuchKey(
-  verb: string,
-  name: string,
-  key: string,
-): NotFoundError {
-  return new NotFoundError(
-    verb,
-    `entry ${showKey(key)}`,
-    `it is not in pool ${JSON.stringify(name)}`,
-    `See what is: cortex cache entries ${name}`,
-  );
-}
 
 function writeFile(platform: Platform, path: string, hit: Hit): void {
   const { files } = platform;
