@@ -19,13 +19,23 @@ import type { Fd, Mapping, Platform } from "../ffi/platform.ts";
 import { Bitmap } from "./bitmap.ts";
 import { Contents } from "./contents.ts";
 import { Control } from "./control.ts";
-import { ClosedError, CortexError } from "./errors.ts";
+import {
+  BusyError,
+  ClosedError,
+  CortexError,
+  NotFoundError,
+} from "./errors.ts";
 import { EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
 import { Header, type Identity } from "./header.ts";
 import { KeyEncoder } from "./key.ts";
 import { KeyIndex, Links } from "./key_index.ts";
-import { sweepDoomed } from "./lifecycle.ts";
+import {
+  abortEntry,
+  isReserving,
+  type Reserving,
+  sweepDoomed,
+} from "./lifecycle.ts";
 import { PAGE_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
 import { rebuild } from "./recovery.ts";
@@ -61,6 +71,8 @@ export class Core {
   readonly keys: KeyEncoder;
   /** Set while the handle is attached; an observer never is. */
   attachment: Attachment | undefined;
+  /** Reservations to be given back with the next change. */
+  readonly #abandoned: Reserving[] = [];
   #open = true;
 
   constructor(platform: Platform, segment: Segment, lockTimeout_ms: number) {
@@ -148,6 +160,21 @@ export class Core {
     }
   }
 
+  /**
+   * Gives a reservation back: now, or, if the pool is busy, with the next change
+   * of this handle. There is nothing to give back to a pool that was destroyed.
+   */
+  abandon(reserving: Reserving): void {
+    this.#abandoned.push(reserving);
+    try {
+      this.change("abort", () => {});
+    } catch (error) {
+      if (!(error instanceof BusyError || error instanceof NotFoundError)) {
+        throw error;
+      }
+    }
+  }
+
   /** Unmaps and closes; what was pinned or reserved is given back before. */
   close(): void {
     if (!this.#open) return;
@@ -162,12 +189,21 @@ export class Core {
     this.header.set("dirty", 1);
     try {
       if (this.header.get("doomed") > 0) sweepDoomed(this);
+      this.#abortAbandoned();
       const result = run();
       this.#settle();
       return result;
     } catch (error) {
       if (error instanceof CortexError) this.#settle();
       throw error;
+    }
+  }
+
+  #abortAbandoned(): void {
+    for (;;) {
+      const reserving = this.#abandoned.pop();
+      if (!reserving) return;
+      if (isReserving(this, reserving)) abortEntry(this, reserving.entry);
     }
   }
 

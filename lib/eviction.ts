@@ -8,6 +8,7 @@
  * @module
  */
 import { type Extent, findExtents } from "./allocator.ts";
+import { Bitmap } from "./bitmap.ts";
 import type { Core } from "./core.ts";
 import { usableBlocks } from "./geometry.ts";
 import { EntryState } from "./layout.ts";
@@ -145,8 +146,30 @@ function canSuffice(
   const { header } = core;
   const limit = blockLimit(core, backedOnly);
   const evictable = found.reduce((sum, one) => sum + one.blocks, 0);
+  const used_blocks = header.get("used_blocks");
   const hasRecord = header.get("free_record") !== 0 || found.length > 0;
-  return hasRecord && limit - header.get("used_blocks") + evictable >= blocks;
+  if (!hasRecord || limit - used_blocks + evictable < blocks) return false;
+  // What stays, pinned or being written, may leave room in too many pieces.
+  return evictable === used_blocks ||
+    roomWithout(core, found, blocks, backedOnly);
+}
+
+/** Whether there would be room if every candidate went. */
+function roomWithout(
+  core: Core,
+  found: readonly Candidate[],
+  blocks: number,
+  backedOnly: boolean,
+): boolean {
+  const { freeList, committed, table } = core;
+  const used = new Bitmap(freeList.words.slice(), freeList.length);
+  for (const { entry } of found) {
+    for (const { start, count } of table.extents(entry) ?? []) {
+      used.clear(start, count);
+    }
+  }
+  const within = backedOnly ? committed : undefined;
+  return findExtents(blocks, { used, within }) !== undefined;
 }
 
 /** How far to evict. */

@@ -92,15 +92,23 @@ function bytesPerEntry(): number {
   return RECORD_BYTES + pins + links + buckets;
 }
 
-function defaultMaxEntries(size_bytes: number, pages: number, blocks: number) {
+function defaultMaxEntries(
+  size_bytes: number,
+  block_bytes: number,
+  pages: number,
+  blocks: number,
+) {
   const fixed = pages * PAGE_BYTES + SLOTS * SLOT_BYTES + 8 * PAGE_BYTES;
+  const room = CONTROL_MAX_BYTES - (1 + pages) * PAGE_BYTES - block_bytes;
   const budget = size_bytes >= TABLES_FULL_SHARE_BYTES
     ? size_bytes * TABLES_SHARE
     : Math.min(
       TABLES_FULL_SHARE_BYTES * TABLES_SHARE,
       size_bytes * TABLES_SMALL_SHARE,
     );
-  const affordable = Math.floor((budget - fixed) / bytesPerEntry());
+  const affordable = Math.floor(
+    (Math.min(budget, room) - fixed) / bytesPerEntry(),
+  );
   return Math.max(16, Math.min(blocks, affordable));
 }
 
@@ -146,7 +154,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
     throw refuse("it would have too many blocks", "Ask for larger blocks");
   }
   const max_entries = options.max_entries ??
-    defaultMaxEntries(size_bytes, free_list_pages, blocks);
+    defaultMaxEntries(size_bytes, block_bytes, free_list_pages, blocks);
   if (!Number.isSafeInteger(max_entries) || max_entries < 1) {
     throw refuse("its entry limit is not a positive whole number");
   }

@@ -52,6 +52,21 @@ export function sealEntry(core: Core, entry: EntryNumber): void {
   for (const older of sealedWithSameKey(core, entry)) doomEntry(core, older);
 }
 
+/** A reservation of ours: a recovery may drop it, and its record be used again. */
+export interface Reserving {
+  readonly entry: EntryNumber;
+  readonly generation: number;
+}
+
+/** Whether the reservation still is what it was. */
+export function isReserving(
+  core: Core,
+  { entry, generation }: Reserving,
+): boolean {
+  return core.table.state(entry) === EntryState.RESERVED &&
+    core.table.generation(entry) === generation;
+}
+
 /** Gives a reservation back. */
 export function abortEntry(core: Core, entry: EntryNumber): void {
   forgetReservation(core, entry);

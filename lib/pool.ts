@@ -331,6 +331,7 @@ export class Pool {
         "it is not from 0 to 100",
       );
     }
+    if (options.policy !== undefined) checkPolicy(options.policy, "evict by");
     const core = this.#core;
     core.expectAttached("evict");
     const { block_bytes } = core.geometry;
@@ -414,16 +415,19 @@ function asBytes(size: number | string, what: string): number {
   return typeof size === "string" ? parseSize(size, what) : size;
 }
 
+function checkPolicy(policy: string, verb: string): void {
+  if (isPolicyName(policy)) return;
+  throw new UsageError(
+    verb,
+    `policy ${JSON.stringify(policy)}`,
+    "there is no such policy",
+    "See the policies there are: cortex cache policies",
+  );
+}
+
 function planIdentity(platform: Platform, options: CreateOptions): Identity {
   const { policy = "lru", tier = "cpu", namespace = "" } = options;
-  if (!isPolicyName(policy)) {
-    throw new UsageError(
-      "create",
-      `a pool with policy ${JSON.stringify(policy)}`,
-      "there is no such policy",
-      "See the policies there are: cortex cache policies",
-    );
-  }
+  checkPolicy(policy, "use");
   if (!Object.hasOwn(TIER_IDS, tier)) throw noSuchTier(tier);
   if (
     !namespace.isWellFormed() ||

@@ -3,17 +3,15 @@
  *
  * @module
  */
-import type { Extent } from "./allocator.ts";
 import { pieces } from "./contents.ts";
 import type { Core } from "./core.ts";
-import { type EntryNumber, spillOffset } from "./entry_table.ts";
+import { spillOffset } from "./entry_table.ts";
 import { ClosedError, UsageError } from "./errors.ts";
 import { showKey } from "./key.ts";
-import { EntryState } from "./layout.ts";
-import { abortEntry, sealEntry } from "./lifecycle.ts";
+import { abortEntry, isReserving, sealEntry } from "./lifecycle.ts";
 import { findEntry } from "./lookup.ts";
 import { type History, planEntry, type PutOptions } from "./plan.ts";
-import { type Reserved, reserveRoom } from "./room.ts";
+import { type BackedRoom, noteBacked, reserveRoom } from "./room.ts";
 import { closeViews, fillViews, openViews } from "./views.ts";
 
 /**
@@ -31,12 +29,9 @@ export class Reservation {
   readonly key: string;
   readonly size_bytes: number;
   readonly #core: Core;
-  readonly #entry: EntryNumber;
-  readonly #generation: number;
+  readonly #room: BackedRoom;
   /** What is put back gives way to an entry of its key that is there. */
   readonly #yields: boolean;
-  readonly #spilled: Uint8Array | undefined;
-  readonly #extents: readonly Extent[];
   readonly #views: Uint8Array<ArrayBuffer>[];
   #staged: Uint8Array<ArrayBuffer> | undefined;
   #open = true;
@@ -45,17 +40,14 @@ export class Reservation {
     core: Core,
     key: string,
     size_bytes: number,
-    room: Reserved,
+    room: BackedRoom,
     mayEvict: boolean,
   ) {
     this.key = key;
     this.size_bytes = size_bytes;
     this.#core = core;
-    this.#entry = room.entry;
-    this.#generation = room.generation;
+    this.#room = room;
     this.#yields = !mayEvict;
-    this.#spilled = room.spilled;
-    this.#extents = room.extents;
     this.#views = openViews(
       core.mapping,
       pieces(core.geometry, room.extents, 0, size_bytes),
@@ -86,7 +78,7 @@ export class Reservation {
     return this.#staged ??= new Uint8Array(this.size_bytes);
   }
 
-  /** The room in shared memory, in order. */
+  /** The room in shared memory, in order. Fill these or `bytes`, not both. */
   get views(): readonly Uint8Array<ArrayBuffer>[] {
     this.#expectOpen("fill");
     return this.#views;
@@ -102,7 +94,8 @@ export class Reservation {
         `it is for ${this.size_bytes} bytes, not ${bytes.length}`,
       );
     }
-    fillViews(this.#views, bytes);
+    if (this.#staged) this.#staged.set(bytes);
+    else fillViews(this.#views, bytes);
   }
 
   /** Publishes the entry. From now on it is immutable, and the views are empty. */
@@ -114,29 +107,32 @@ export class Reservation {
       (crc, view) => core.platform.crc32(view, crc),
       0,
     );
-    if (this.#spilled) this.#writeSpilled(this.#spilled);
+    if (this.#room.spilled) this.#writeSpilled(this.#room.spilled);
     core.change("seal", () => {
+      const { entry, fresh } = this.#room;
       this.#expectOurs("seal");
+      noteBacked(core, fresh);
       if (this.#yields && this.#isPresent()) {
-        abortEntry(core, this.#entry);
+        abortEntry(core, entry);
         return;
       }
-      core.table.setValueCrc(this.#entry, crc);
-      sealEntry(core, this.#entry);
+      core.table.setValueCrc(entry, crc);
+      sealEntry(core, entry);
     });
     this.#open = false;
     closeViews(core.mapping, this.#views);
   }
 
-  /** Gives the room back unless it was sealed. May be called twice. */
+  /**
+   * Gives the room back unless it was sealed: at once, or with the handle's next
+   * change if the pool is busy. May be called twice.
+   */
   abort(): void {
     const core = this.#core;
     if (!this.#open || !core.isOpen) return;
-    closeViews(core.mapping, this.#views);
-    core.change("abort", () => {
-      if (this.#isOurs()) abortEntry(core, this.#entry);
-    });
     this.#open = false;
+    closeViews(core.mapping, this.#views);
+    core.abandon(this.#room);
   }
 
   [Symbol.dispose](): void {
@@ -148,7 +144,7 @@ export class Reservation {
     const from = spillOffset(this.size_bytes);
     const views = openViews(
       mapping,
-      pieces(geometry, this.#extents, from, text.length),
+      pieces(geometry, this.#room.extents, from, text.length),
     );
     fillViews(views, text);
     closeViews(mapping, views);
@@ -159,14 +155,8 @@ export class Reservation {
     return findEntry(core, core.keys.encode(this.key)) !== -1;
   }
 
-  #isOurs(): boolean {
-    const { table } = this.#core;
-    return table.state(this.#entry) === EntryState.RESERVED &&
-      table.generation(this.#entry) === this.#generation;
-  }
-
   #expectOurs(verb: string): void {
-    if (this.#isOurs()) return;
+    if (isReserving(this.#core, this.#room)) return;
     throw new ClosedError(
       verb,
       `entry ${showKey(this.key)}`,

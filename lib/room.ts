@@ -6,25 +6,28 @@
  */
 import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
-import { type EntryNumber, storedBytes } from "./entry_table.ts";
+import { storedBytes } from "./entry_table.ts";
 import { CorruptError, NoSpaceError, onHost } from "./errors.ts";
 import { findRoom, makeRoom } from "./eviction.ts";
 import { blockOffset, usableBlocks } from "./geometry.ts";
 import { showKey } from "./key.ts";
-import { EntryState } from "./layout.ts";
-import { abortEntry, reserveEntry, takeRecord } from "./lifecycle.ts";
+import { reserveEntry, type Reserving, takeRecord } from "./lifecycle.ts";
 import type { Plan } from "./plan.ts";
 import { rebuild } from "./recovery.ts";
 import { showPool } from "./segment.ts";
 import { formatBytes } from "./units.ts";
 
 /** A reserved record and its backed blocks. */
-export interface Reserved {
-  readonly entry: EntryNumber;
-  readonly generation: number;
+export interface Reserved extends Reserving {
   readonly extents: readonly Extent[];
   /** Text that has to be written behind the value. */
   readonly spilled: Uint8Array | undefined;
+}
+
+/** Reserved room that may be touched. */
+export interface BackedRoom extends Reserved {
+  /** What was backed for it just now, to be noted under the lock. */
+  readonly fresh: readonly Extent[];
 }
 
 /**
@@ -33,7 +36,7 @@ export interface Reserved {
  *
  * @throws {NoSpaceError} if there is none to be had.
  */
-export function reserveRoom(core: Core, plan: Plan): Reserved {
+export function reserveRoom(core: Core, plan: Plan): BackedRoom {
   if (plan.blocks > usableBlocks(core.geometry)) {
     throw new NoSpaceError(
       "put",
@@ -46,21 +49,11 @@ export function reserveRoom(core: Core, plan: Plan): Reserved {
   }
   for (const backedOnly of [false, true]) {
     const reserved = claimRoom(core, plan, backedOnly);
-    if (isBacked(core, reserved, plan)) return reserved;
-    giveBack(core, reserved);
+    const fresh = backRoom(core, reserved, plan);
+    if (fresh) return { ...reserved, fresh };
+    core.abandon(reserved);
   }
   throw noMemory(core, plan);
-}
-
-function giveBack(core: Core, { entry, generation }: Reserved): void {
-  core.change("put", () => {
-    const { table } = core;
-    // A recovery may have dropped it meanwhile.
-    if (
-      table.state(entry) === EntryState.RESERVED &&
-      table.generation(entry) === generation
-    ) abortEntry(core, entry);
-  });
 }
 
 function needs(core: Core, plan: Plan): string {
@@ -131,22 +124,27 @@ function tryClaim(
 }
 
 /**
- * Has the host back the blocks with memory, outside the lock. False if it has
- * none: then nothing was touched. After any other failure the room is given back.
+ * Has the host back the blocks with memory, outside the lock.
+ *
+ * @returns what is newly backed, or `undefined` if the host has no memory: then
+ * nothing was touched. After any other failure the room is given back.
  */
-function isBacked(core: Core, reserved: Reserved, plan: Plan): boolean {
+function backRoom(
+  core: Core,
+  reserved: Reserved,
+  plan: Plan,
+): Extent[] | undefined {
   const { committed } = core;
   const fresh = reserved.extents.filter(({ start, count }) =>
     !committed.all(start, count)
   );
-  if (fresh.length === 0) return true;
+  if (fresh.length === 0) return fresh;
   try {
     onHost("put", `entry ${showKey(plan.key)}`, () => back(core, fresh));
-    core.change("put", () => noteBacked(core, fresh));
-    return true;
+    return fresh;
   } catch (error) {
-    if (error instanceof NoSpaceError) return false;
-    giveBack(core, reserved);
+    if (error instanceof NoSpaceError) return undefined;
+    core.abandon(reserved);
     throw error;
   }
 }
@@ -162,7 +160,8 @@ function back(core: Core, extents: readonly Extent[]): void {
   }
 }
 
-function noteBacked(core: Core, extents: readonly Extent[]): void {
+/** Notes blocks that the host has backed. Runs inside `Core.change`. */
+export function noteBacked(core: Core, extents: readonly Extent[]): void {
   const { committed, header } = core;
   for (const { start, count } of extents) {
     for (let block = start; block < start + count; block++) {

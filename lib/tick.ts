@@ -5,7 +5,7 @@
  * Its low 32 bits are stepped by one atomic add. `halves` counts how often the
  * top bit of them has flipped, so its parity must equal that bit; whoever sees
  * that it does not, steps it on behalf of one who was delayed or killed. This
- * gives the right value as long as nobody is late by 2^31 steps.
+ * gives the right value as long as nobody is late by 2^30 steps.
  *
  * @module
  */
@@ -33,8 +33,13 @@ export function restoreTick(u32: Uint32Array, tick: number): void {
 function compose(u32: Uint32Array, low: number): number {
   let halves = Atomics.load(u32, HALVES);
   if (((halves & 1) !== 0) !== (low >= 2 ** 31)) {
-    Atomics.compareExchange(u32, HALVES, halves, (halves + 1) >>> 0);
-    halves++;
+    if (low % 2 ** 31 < 2 ** 30) {
+      // Just over the edge: the halves are late.
+      Atomics.compareExchange(u32, HALVES, halves, (halves + 1) >>> 0);
+      halves++;
+    } else {
+      halves--; // Just before it: we are late, another went over it meanwhile.
+    }
   }
   return Math.floor(halves / 2) * 2 ** 32 + low;
 }
