@@ -42,11 +42,11 @@ function time(count: number, run: (i: number) => void): number {
 function warmViews(size_bytes: number): Uint8Array[] {
   const platform = hostPlatform();
   const name = `bench-copy-${platform.pid}`;
-  const fd = platform.openSegment(name, { create: { mode: 0o600 } });
+  const fd = platform.createSegment(name, 0o600);
   platform.unlinkSegment(name);
   platform.truncate(fd, KEYS * size_bytes);
   platform.allocate(fd, 0, KEYS * size_bytes);
-  const mapping = platform.map(fd, KEYS * size_bytes, "write");
+  const mapping = platform.map(fd, KEYS * size_bytes);
   return Array.from({ length: KEYS }, (_, i) => {
     const view = new Uint8Array(mapping.window(i * size_bytes, size_bytes));
     return view.fill(1);

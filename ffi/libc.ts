@@ -10,7 +10,6 @@ import {
   type Files,
   type FileStat,
   type Mapping,
-  type OpenSegmentOptions,
   OsError,
   type Platform,
 } from "./platform.ts";
@@ -65,7 +64,7 @@ export interface Libc {
 }
 
 // The C library's constants, equal on x86-64 and arm64.
-const O_RDONLY = 0, O_RDWR = 2, O_CREAT = 0o100, O_EXCL = 0o200;
+const O_RDWR = 2, O_CREAT = 0o100, O_EXCL = 0o200;
 const O_NONBLOCK = 0o4000; // so that a FIFO put in our place cannot hang us
 const AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, RENAME_NOREPLACE = 1;
 const STATX_BASIC_STATS = 0x7ff, S_IFMT = 0o170000, S_IFREG = 0o100000;
@@ -145,18 +144,12 @@ export class LibcPlatform implements Platform {
     return [this.#libc.getegid(), ...list.subarray(0, count)];
   }
 
-  openSegment(name: string, options: OpenSegmentOptions): Fd {
-    const flags = (options.readOnly ? O_RDONLY : O_RDWR) | O_NONBLOCK |
-      (options.create ? O_CREAT | O_EXCL : 0);
-    return this.#retry(
-      "shm_open",
-      () =>
-        this.#libc.shm_open(
-          segmentPath(name),
-          flags,
-          options.create?.mode ?? 0,
-        ),
-    );
+  createSegment(name: string, mode: number): Fd {
+    return this.#shmOpen(name, O_CREAT | O_EXCL, mode);
+  }
+
+  openSegment(name: string): Fd {
+    return this.#shmOpen(name, 0, 0);
   }
 
   renameSegment(from: string, to: string): void {
@@ -208,9 +201,13 @@ export class LibcPlatform implements Platform {
     );
   }
 
-  map(fd: Fd, size_bytes: number, access: "read" | "write"): Mapping {
-    const prot = access === "read" ? PROT_READ : PROT_READ | PROT_WRITE;
-    const region = this.#libc.mmap(size_bytes, prot, MAP_SHARED, fd);
+  map(fd: Fd, size_bytes: number): Mapping {
+    const region = this.#libc.mmap(
+      size_bytes,
+      PROT_READ | PROT_WRITE,
+      MAP_SHARED,
+      fd,
+    );
     if (region === undefined) throw this.#error("mmap");
     // Prompts must not end in core dumps; an old kernel may refuse, no harm.
     region.madvise(0, size_bytes, MADV_DONTDUMP);
@@ -272,6 +269,18 @@ export class LibcPlatform implements Platform {
 
   environment(name: string): string | undefined {
     return process.env[name];
+  }
+
+  #shmOpen(name: string, flags: number, mode: number): Fd {
+    return this.#retry(
+      "shm_open",
+      () =>
+        this.#libc.shm_open(
+          segmentPath(name),
+          O_RDWR | O_NONBLOCK | flags,
+          mode,
+        ),
+    );
   }
 
   /** `fcntl` with a `struct flock`: type, whence, start, length, pid. */

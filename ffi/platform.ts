@@ -57,13 +57,6 @@ export interface Mapping {
   close(): void;
 }
 
-/** Options of {@linkcode Platform.openSegment}. */
-export interface OpenSegmentOptions {
-  /** Create it, with this mode; refuse if the name is taken. */
-  readonly create?: { readonly mode: number };
-  readonly readOnly?: boolean;
-}
-
 /** Files on disk, for snapshots. Paths are absolute or relative to the cwd. */
 export interface Files {
   /**
@@ -104,7 +97,10 @@ export interface Platform {
   groups(): number[];
   readonly files: Files;
 
-  openSegment(name: string, options: OpenSegmentOptions): Fd;
+  /** For reading and writing; refuses if the name is taken. */
+  createSegment(name: string, mode: number): Fd;
+  /** For reading and writing. */
+  openSegment(name: string): Fd;
   /** Gives a segment its final name; refuses if that name is taken. */
   renameSegment(from: string, to: string): void;
   unlinkSegment(name: string): void;
@@ -116,7 +112,11 @@ export interface Platform {
   truncate(fd: Fd, size_bytes: number): void;
   /** Backs a range with memory, or throws `ENOSPC`; contents stay. */
   allocate(fd: Fd, offset: number, length: number): void;
-  map(fd: Fd, size_bytes: number, access: "read" | "write"): Mapping;
+  /**
+   * Maps it shared, writable even for those who only read: Bun compiles
+   * `Atomics.load` to an instruction that writes, see ADR 4.
+   */
+  map(fd: Fd, size_bytes: number): Mapping;
 
   /** The whole-file lock, exclusive. False if another holds it. */
   tryLock(fd: Fd): boolean;

@@ -21,7 +21,7 @@ const ATTEMPTS_MAX = 64;
 /**
  * Orders what was read before it before what is read after it. An atomic load
  * alone does not, on arm64: a plain load may come true behind it. An atomic store
- * does, and needs no shared word, which an observer may not write.
+ * does, and needs no shared word, which an observer must not write.
  */
 function fence(): void {
   Atomics.store(FENCE, 0, 0);

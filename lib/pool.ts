@@ -61,8 +61,7 @@ export interface HandleOptions {
 /** How {@linkcode Pool.open} opens. */
 export interface OpenOptions extends HandleOptions {
   /**
-   * Only look: take no slot and no lock, and map the pool read-only. Such a
-   * handle has `status`, `entries`, `has`, `match` and `deepest`.
+   * Only look: take no slot and no lock, and change nothing. Such a handle has `status`, `entries`, `has`, `match` and `deepest`.
    */
   readonly observe?: boolean | undefined;
 }
@@ -163,15 +162,10 @@ export class Pool {
    */
   static open(name: string, options: OpenOptions = {}): Pool {
     const platform = options.platform ?? hostPlatform();
-    if (!options.observe) {
-      return Pool.#attach(
-        platform,
-        openSegment(platform, name, "write"),
-        options,
-      );
-    }
-    const segment = openSegment(platform, name, "read");
-    return new Pool(new Core(platform, segment, 0));
+    const segment = openSegment(platform, name);
+    return options.observe
+      ? new Pool(new Core(platform, segment, 0))
+      : Pool.#attach(platform, segment, options);
   }
 
   /** Names of the pools on this host. */

@@ -96,9 +96,7 @@ export function createSegment(
     toHex(platform.randomBytes(4))
   }`;
   return onHost("create", showPool(name), () => {
-    const fd = platform.openSegment(building, {
-      create: { mode: options.mode },
-    });
+    const fd = platform.createSegment(building, options.mode);
     let mapping: Mapping | undefined;
     try {
       mapping = fill(platform, fd, identity, options);
@@ -140,7 +138,7 @@ function fill(
     ? geometry.size_bytes
     : geometry.control_bytes;
   platform.allocate(fd, 0, backed_bytes);
-  const mapping = platform.map(fd, geometry.size_bytes, "write");
+  const mapping = platform.map(fd, geometry.size_bytes);
   try {
     if (options.populate) mapping.populate(0, geometry.size_bytes);
     const control = Control.of(mapping, geometry);
@@ -189,11 +187,10 @@ function initialise(
 export function openSegment(
   platform: Platform,
   name: string,
-  access: "read" | "write",
   verb = "open",
 ): Segment {
-  return withFile(platform, name, access, verb, (fd, stat) => {
-    const mapping = platform.map(fd, stat.size_bytes, access);
+  return withFile(platform, name, verb, (fd, stat) => {
+    const mapping = platform.map(fd, stat.size_bytes);
     try {
       const page = new Control(mapping.window(0, PAGE_BYTES));
       const identity = readIdentity(
@@ -218,12 +215,11 @@ export function openSegment(
 function withFile<T>(
   platform: Platform,
   name: string,
-  access: "read" | "write",
   verb: string,
   use: (fd: Fd, stat: FileStat) => T,
 ): T {
   checkName(name, verb);
-  const fd = openFile(platform, name, access, verb);
+  const fd = openFile(platform, name, verb);
   try {
     const stat = platform.stat(fd);
     expectTrusted(platform, stat, name, verb);
@@ -237,14 +233,11 @@ function withFile<T>(
 function openFile(
   platform: Platform,
   name: string,
-  access: "read" | "write",
   verb: string,
 ): Fd {
   return onHost(verb, showPool(name), () => {
     try {
-      return platform.openSegment(PREFIX + name, {
-        readOnly: access === "read",
-      });
+      return platform.openSegment(PREFIX + name);
     } catch (error) {
       if (!isOsError(error, "ENOENT")) throw error;
       throw new NotFoundError(
@@ -291,8 +284,8 @@ export function destroySegment(
   name: string,
   timeout_ms: number,
 ): void {
-  withFile(platform, name, "write", "destroy", (fd) => {
-    const mapping = platform.map(fd, PAGE_BYTES, "write");
+  withFile(platform, name, "destroy", (fd) => {
+    const mapping = platform.map(fd, PAGE_BYTES);
     try {
       // A damaged pool can be destroyed too, if it is one of ours at all.
       const page = new Control(mapping.window(0, PAGE_BYTES));
