@@ -26,6 +26,7 @@ export async function runSteps<T>(
   terminal.onInterrupt(() => {
     interrupted = true;
   });
+  await new Promise((done) => setTimeout(done)); // until the signals are caught
   const begun = platform.monotonic();
   let slice = begun;
   for (;;) {

@@ -154,6 +154,7 @@ test("Ctrl-C in a restore leaves no half pool", async () => {
     await new Promise((done) => setTimeout(done, 1));
     if (child.exitCode !== null) break;
   }
+  await new Promise((done) => setTimeout(done, 20));
   child.kill("SIGINT");
   const code = await ended;
   const exists = readdirSync("/dev/shm").includes(`cortex.${pool.name}`);

@@ -1,0 +1,361 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { NoSpaceError, UsageError } from "../../lib/errors.ts";
+import type { PolicyName } from "../../lib/policy/mod.ts";
+import {
+  assertBytes,
+  assertRefuses,
+  assertWhole,
+  bytesOf,
+  keysOf,
+  type Pool,
+  tempPool,
+  valueOf,
+} from "../helpers.ts";
+
+const BLOCK = 4096;
+
+/** Puts entries of one block under these keys, in this order. */
+function putBlocks(pool: Pool, keys: readonly string[]): void {
+  for (const key of keys) pool.put(key, bytesOf(key, BLOCK));
+}
+
+function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `e${i}`);
+}
+
+test("Pool.evict() of 0 percent evicts nothing", () => {
+  using temp = tempPool();
+  putBlocks(temp.pool, numbered(10));
+  assert.deepEqual(temp.pool.evict({ percent: 0 }), {
+    evicted_entries: 0,
+    freed_bytes: 0,
+  });
+  assert.equal(temp.pool.status().entries, 10);
+});
+
+test("Pool.evict() of 100 percent evicts everything", () => {
+  using temp = tempPool();
+  putBlocks(temp.pool, numbered(10));
+  assert.deepEqual(temp.pool.evict({ percent: 100 }), {
+    evicted_entries: 10,
+    freed_bytes: 10 * BLOCK,
+  });
+  const { used_bytes, entries, evictions } = temp.pool.status();
+  assert.deepEqual([used_bytes, entries, evictions], [0, 0, 10]);
+  assertWhole(temp.pool);
+});
+
+test("Pool.evict() frees a quarter if not told how much", () => {
+  using temp = tempPool();
+  putBlocks(temp.pool, numbered(20));
+  assert.deepEqual(temp.pool.evict(), {
+    evicted_entries: 5,
+    freed_bytes: 5 * BLOCK,
+  });
+  // Whole entries: 25% of 15 blocks are 3.75.
+  assert.equal(temp.pool.evict({ percent: 25 }).evicted_entries, 4);
+});
+
+test("Pool.evict() frees at least the share, in whole entries", () => {
+  for (let percent = 0; percent <= 100; percent += 7) {
+    using temp = tempPool();
+    for (let i = 0; i < 9; i++) {
+      temp.pool.put(`e${i}`, bytesOf(i, (1 + i % 4) * BLOCK));
+    }
+    const { used_bytes } = temp.pool.status();
+    const { freed_bytes, evicted_entries } = temp.pool.evict({ percent });
+    const after = temp.pool.status();
+    assert.ok(freed_bytes >= used_bytes * percent / 100);
+    assert.equal(after.used_bytes, used_bytes - freed_bytes);
+    assert.equal(after.entries, 9 - evicted_entries);
+    // And no entry more: without its last one it would have been too few.
+    assert.ok(
+      evicted_entries === 0 ||
+        freed_bytes - 4 * BLOCK < used_bytes * percent / 100,
+    );
+  }
+});
+
+test("Pool.evict() of an empty pool evicts nothing", () => {
+  using temp = tempPool();
+  assert.equal(temp.pool.evict({ percent: 100 }).evicted_entries, 0);
+});
+
+test("Pool.evict() with dryRun says what would go, and lets it stay", () => {
+  using temp = tempPool();
+  putBlocks(temp.pool, numbered(8));
+  const said = temp.pool.evict({ percent: 50, dryRun: true });
+  assert.deepEqual(said, { evicted_entries: 4, freed_bytes: 4 * BLOCK });
+  assert.equal(temp.pool.status().entries, 8);
+  assert.equal(temp.pool.status().evictions, 0);
+  assert.deepEqual(temp.pool.evict({ percent: 50 }), said);
+  assertWhole(temp.pool);
+});
+
+test("Pool.evict() refuses a share outside 0 to 100", () => {
+  using temp = tempPool();
+  for (const percent of [-1, -0.001, 100.001, 101, NaN, Infinity]) {
+    assertRefuses(() => temp.pool.evict({ percent }), UsageError, /percent/);
+  }
+});
+
+test("Pool.evict() refuses a policy that there is not", () => {
+  using temp = tempPool();
+  putBlocks(temp.pool, numbered(4));
+  const { recoveries } = temp.pool.status();
+  const policy = "random" as PolicyName;
+  assertRefuses(() => temp.pool.evict({ policy }), UsageError, /random/);
+  // And such a slip is no reason to work the whole pool out again.
+  temp.pool.put("next", bytesOf("next", 1));
+  assert.equal(temp.pool.status().recoveries, recoveries);
+});
+
+test("Pool.evict() goes by the pool's policy, or by the one it is told", () => {
+  const setUp = (policy: PolicyName) => {
+    const temp = tempPool({ policy });
+    temp.pool.put("first", bytesOf(1, BLOCK), { priority: 2 });
+    temp.pool.put("second", bytesOf(2, BLOCK), { priority: 1 });
+    temp.pool.put("third", bytesOf(3, BLOCK), { priority: 3 });
+    // Used: first often and long ago, third last, second never.
+    for (let i = 0; i < 5; i++) temp.pool.get("first")!.release();
+    temp.pool.get("second")!.release();
+    temp.pool.get("third")!.release();
+    temp.pool.get("third")!.release();
+    return temp;
+  };
+  const goes: Record<PolicyName, string> = {
+    lru: "first",
+    lfu: "second",
+    fifo: "first",
+    priority: "second",
+  };
+  for (const [name, victim] of Object.entries(goes)) {
+    const policy = name as PolicyName;
+    using own = setUp(policy);
+    own.pool.evict({ percent: 1 });
+    assert.equal(own.pool.has(victim), false, name);
+    assert.equal(own.pool.status().entries, 2);
+    using told = setUp(policy === "fifo" ? "priority" : "fifo");
+    told.pool.evict({ percent: 1, policy });
+    assert.equal(told.pool.has(victim), false, name);
+  }
+});
+
+test("lru evicts what no handle has used for the longest", () => {
+  using temp = tempPool({ policy: "lru" });
+  const other = temp.open();
+  putBlocks(temp.pool, ["a", "b", "c", "d"]);
+  other.get("a")!.release();
+  temp.pool.get("c")!.release();
+  for (const victim of ["b", "d", "a", "c"]) {
+    assert.equal(temp.pool.evict({ percent: 1 }).evicted_entries, 1);
+    assert.equal(temp.pool.has(victim), false, victim);
+  }
+});
+
+test("a pinned entry is never evicted, by evict or under pressure", () => {
+  using temp = tempPool({ size: "512K" });
+  const reader = temp.open();
+  const pinned = bytesOf("pinned", 3 * BLOCK);
+  temp.pool.put("pinned", pinned);
+  using hit = reader.get("pinned");
+  putBlocks(temp.pool, numbered(500));
+  temp.pool.evict({ percent: 100 });
+  assert.deepEqual(keysOf(temp.pool), ["pinned"]);
+  assertBytes(hit?.bytes, pinned);
+  const { used_bytes } = temp.pool.status();
+  assert.equal(used_bytes, 3 * BLOCK);
+  hit?.release();
+  temp.pool.evict({ percent: 100 });
+  assert.deepEqual(keysOf(temp.pool), []);
+});
+
+test("a reservation is never evicted", () => {
+  using temp = tempPool({ size: "512K" });
+  using slot = temp.pool.reserve("slow", 5 * BLOCK);
+  slot.bytes.set(bytesOf("slow", 5 * BLOCK));
+  putBlocks(temp.pool, numbered(500));
+  temp.open().evict({ percent: 100 });
+  slot.seal();
+  assertBytes(valueOf(temp.pool, "slow"), bytesOf("slow", 5 * BLOCK));
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() evicts the least recently used when the pool is full", () => {
+  using temp = tempPool({ size: "512K", maxEntries: 200 });
+  const { blocks } = temp.pool.status();
+  putBlocks(temp.pool, numbered(blocks));
+  assert.equal(temp.pool.status().evictions, 0);
+  assert.equal(temp.pool.status().free_blocks, 0);
+  temp.pool.get("e0")!.release();
+  temp.pool.put("new", bytesOf("new", BLOCK));
+  assert.equal(temp.pool.has("new"), true);
+  assert.equal(temp.pool.has("e0"), true, "it was just used");
+  assert.equal(temp.pool.has("e1"), false, "it was used the longest ago");
+  assertWhole(temp.pool);
+});
+
+test("under pressure a batch goes, down to the low watermark", () => {
+  using temp = tempPool({ size: "8M", maxEntries: 2000, blockSize: "4K" });
+  const { blocks } = temp.pool.status();
+  temp.pool.put("large", bytesOf("large", (blocks - 500) * BLOCK));
+  temp.pool.get("large")!.release();
+  putBlocks(temp.pool, numbered(500));
+  temp.pool.get("large")!.release();
+  assert.equal(temp.pool.status().free_blocks, 0);
+  temp.pool.put("one more", bytesOf("x", BLOCK));
+  // 98% at most were left, then the one came: the next puts need evict nothing.
+  const { free_blocks, evictions } = temp.pool.status();
+  assert.equal(free_blocks, blocks - Math.floor(blocks * 0.98) - 1);
+  putBlocks(temp.pool, numbered(free_blocks).map((key) => `more-${key}`));
+  assert.equal(temp.pool.status().evictions, evictions);
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() evicts at the entry limit, however much room there is", () => {
+  using temp = tempPool({ size: "1M", maxEntries: 16 });
+  putBlocks(temp.pool, numbered(16));
+  assert.equal(temp.pool.status().evictions, 0);
+  assert.equal(temp.pool.status().entries, 16);
+  temp.pool.put("more", bytesOf("more", 10));
+  const { entries, evictions, free_blocks } = temp.pool.status();
+  assert.equal(evictions, 1);
+  assert.equal(entries, 16);
+  assert.ok(free_blocks > 100);
+  assert.equal(temp.pool.has("e0"), false);
+  for (let i = 0; i < 100; i++) temp.pool.put(`n${i}`, new Uint8Array());
+  assert.ok(temp.pool.status().entries <= 16);
+  assert.equal(temp.pool.has("n99"), true);
+  assertWhole(temp.pool);
+});
+
+test("a pool for one entry holds one entry", () => {
+  using temp = tempPool({ size: "256K", maxEntries: 1 });
+  for (const key of ["a", "b", "c"]) {
+    temp.pool.put(key, bytesOf(key, 100));
+    assert.deepEqual(keysOf(temp.pool), [key]);
+  }
+  // To replace it takes a second record for a moment: the old one must go first.
+  temp.pool.put("c", bytesOf("new", 100));
+  assertBytes(valueOf(temp.pool, "c"), bytesOf("new", 100));
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() refuses what the whole pool could not hold, and evicts nothing", () => {
+  using temp = tempPool({ size: "512K" });
+  putBlocks(temp.pool, numbered(20));
+  const { data_bytes } = temp.pool.status();
+  const error = assertRefuses(
+    () => temp.pool.put("huge", new Uint8Array(data_bytes + 1)),
+    NoSpaceError,
+    /entry "huge": it needs .* the whole of pool/,
+  );
+  assert.match(error.hint ?? "", /larger pool/);
+  assertRefuses(() => temp.pool.reserve("huge", 2 ** 50), NoSpaceError);
+  assert.equal(temp.pool.status().entries, 20);
+  // Exactly all of it is not too much.
+  const all = bytesOf("all", data_bytes);
+  temp.pool.put("all", all);
+  assertBytes(valueOf(temp.pool, "all"), all);
+  assert.deepEqual(keysOf(temp.pool), ["all"]);
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() refuses when all is pinned, and evicts nothing", () => {
+  using temp = tempPool({ size: "512K" });
+  const { blocks } = temp.pool.status();
+  temp.pool.put("large", bytesOf("large", (blocks - 2) * BLOCK));
+  temp.pool.put("small", bytesOf("small", BLOCK));
+  using large = temp.open().get("large");
+  const error = assertRefuses(
+    () => temp.pool.put("new", bytesOf("new", 3 * BLOCK)),
+    NoSpaceError,
+    /could be evicted/,
+  );
+  assert.match(error.hint ?? "", /pinned/);
+  assert.deepEqual(keysOf(temp.pool), ["large", "small"]);
+  assert.equal(temp.pool.status().evictions, 0);
+  large?.release();
+  temp.pool.put("new", bytesOf("new", 3 * BLOCK));
+  assert.equal(temp.pool.has("new"), true);
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() evicts nothing when no eviction could make long enough runs", () => {
+  using temp = tempPool({ size: "512K", maxEntries: 200 });
+  const { blocks } = temp.pool.status();
+  putBlocks(temp.pool, numbered(blocks));
+  // Every second block is pinned: what can be freed is runs of one block, and
+  // nine of them are more than a record can hold.
+  const hits = numbered(blocks).filter((_, i) => i % 2 === 0)
+    .map((key) => temp.pool.get(key)!);
+  const before = keysOf(temp.pool);
+  assertRefuses(
+    () => temp.pool.put("nine", bytesOf("nine", 9 * BLOCK)),
+    NoSpaceError,
+  );
+  assert.deepEqual(keysOf(temp.pool), before);
+  // Eight would do.
+  temp.pool.put("eight", bytesOf("eight", 8 * BLOCK));
+  assertBytes(valueOf(temp.pool, "eight"), bytesOf("eight", 8 * BLOCK));
+  for (const hit of hits) hit.release();
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() refuses when every record is being written", () => {
+  using temp = tempPool({ size: "1M", maxEntries: 16 });
+  const slots = numbered(16).map((key) => temp.pool.reserve(key, 10));
+  assertRefuses(() => temp.pool.put("one more", bytesOf(1, 1)), NoSpaceError);
+  slots[3]!.abort();
+  temp.pool.put("one more", bytesOf(1, 1));
+  assert.equal(temp.pool.has("one more"), true);
+  for (const slot of slots) slot.abort();
+  assertWhole(temp.pool);
+});
+
+test("eviction goes on until a value fits into eight pieces", () => {
+  using temp = tempPool({ size: "512K", maxEntries: 200 });
+  const { blocks } = temp.pool.status();
+  const keys = numbered(blocks);
+  putBlocks(temp.pool, keys);
+  // Recency alternates, so that lru frees every second block first.
+  for (const [i, key] of keys.entries()) {
+    if (i % 2) temp.pool.get(key)!.release();
+  }
+  const value = bytesOf("wide", 20 * BLOCK);
+  temp.pool.put("wide", value);
+  assertBytes(valueOf(temp.pool, "wide"), value);
+  assert.ok(temp.pool.status().entries > 1, "not all of it had to go");
+  assertWhole(temp.pool);
+});
+
+test("a doomed entry that is held gives its room back later, not now", () => {
+  using temp = tempPool({ size: "512K" });
+  const { blocks } = temp.pool.status();
+  temp.pool.put("large", bytesOf("large", (blocks - 1) * BLOCK));
+  const hit = temp.pool.get("large")!;
+  temp.pool.delete("large");
+  assertRefuses(
+    () => temp.pool.put("x", bytesOf("x", 2 * BLOCK)),
+    NoSpaceError,
+  );
+  assertBytes(hit.bytes, bytesOf("large", (blocks - 1) * BLOCK));
+  hit.release();
+  temp.pool.put("x", bytesOf("x", 2 * BLOCK));
+  assertWhole(temp.pool);
+});
+
+test("what a closed handle had pinned and reserved can be used again", () => {
+  using temp = tempPool({ size: "512K" });
+  const { blocks } = temp.pool.status();
+  temp.pool.put("pinned", bytesOf("p", Math.floor(blocks / 2) * BLOCK));
+  const other = temp.open();
+  other.get("pinned");
+  other.reserve("half", 10 * BLOCK);
+  other.close();
+  const all = bytesOf("all", blocks * BLOCK);
+  temp.pool.put("all", all);
+  assertBytes(valueOf(temp.pool, "all"), all);
+  assertWhole(temp.pool);
+});

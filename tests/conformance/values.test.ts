@@ -1,0 +1,679 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import { ClosedError, CorruptError, UsageError } from "../../lib/errors.ts";
+import { EXTENTS_MAX, META_MAX_BYTES } from "../../lib/layout.ts";
+import {
+  assertBytes,
+  assertRefuses,
+  assertWhole,
+  bytesOf,
+  flipByte,
+  fragment,
+  keysOf,
+  Pool,
+  recordOf,
+  tempPool,
+  valueOf,
+} from "../helpers.ts";
+
+test("Pool.get() gives back every byte that was put, at every size", () => {
+  using temp = tempPool({ size: "4M" });
+  const other = temp.open();
+  for (
+    const size of [
+      0,
+      1,
+      7,
+      8,
+      4095,
+      4096,
+      4097,
+      8191,
+      8192,
+      8193,
+      65_536,
+      1_000_001,
+    ]
+  ) {
+    const key = `size-${size}`;
+    temp.pool.put(key, bytesOf(key, size));
+    for (const pool of [temp.pool, other]) {
+      using hit = pool.get(key);
+      assert.equal(hit?.size_bytes, size);
+      assert.equal(hit?.key, key);
+      assertBytes(hit?.bytes, bytesOf(key, size), key);
+      hit?.verify();
+    }
+  }
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() takes a view that does not begin its buffer", () => {
+  using temp = tempPool();
+  const whole = bytesOf("view", 10_000);
+  temp.pool.put("k", whole.subarray(1234, 5678));
+  assertBytes(valueOf(temp.pool, "k"), whole.slice(1234, 5678));
+});
+
+test("Pool.put() keeps a copy: the caller's bytes are the caller's", () => {
+  using temp = tempPool();
+  const mine = bytesOf("mine", 100);
+  temp.pool.put("k", mine);
+  mine.fill(0);
+  assertBytes(valueOf(temp.pool, "k"), bytesOf("mine", 100));
+});
+
+test("an empty value is present, and takes no block", () => {
+  using temp = tempPool();
+  temp.pool.put("empty", new Uint8Array(), { tokens: 3 });
+  assert.equal(temp.pool.status().used_bytes, 0);
+  assert.equal(temp.pool.has("empty"), true);
+  using hit = temp.pool.get("empty");
+  assert.equal(hit?.bytes.length, 0);
+  assert.deepEqual(hit?.views, []);
+  assert.equal(hit?.tokens, 3);
+  hit?.verify();
+  using slot = temp.pool.reserve("empty too", 0);
+  assert.equal(slot.bytes.length, 0);
+  slot.seal();
+  assert.deepEqual(keysOf(temp.pool), ["empty", "empty too"]);
+  assertWhole(temp.pool);
+});
+
+test("a value of exactly n blocks takes n blocks", () => {
+  using temp = tempPool();
+  const { block_size_bytes } = temp.pool.status();
+  temp.pool.put("k".repeat(296), bytesOf("x", 3 * block_size_bytes));
+  assert.equal(temp.pool.status().used_bytes, 3 * block_size_bytes);
+});
+
+test("Pool.get() misses what is not there", () => {
+  using temp = tempPool();
+  assert.equal(temp.pool.get("k"), undefined);
+  temp.pool.put("k", bytesOf("k", 1));
+  assert.equal(temp.pool.get("K"), undefined);
+  assert.equal(temp.pool.get("k "), undefined);
+  assert.equal(temp.pool.get("kk"), undefined);
+});
+
+test("Pool.get() keeps apart keys that fall into one bucket", () => {
+  using temp = tempPool({ maxEntries: 64 });
+  const { core } = temp.pool;
+  const keys: string[] = [];
+  for (let i = 0; keys.length < 12; i++) {
+    const key = `key-${i}`;
+    const bucket = core.keys.encode(key).hash[0]! & (core.geometry.buckets - 1);
+    if (bucket === 5) keys.push(key);
+  }
+  for (const key of keys) temp.pool.put(key, bytesOf(key, 50));
+  for (const gone of [11, 0, 5]) {
+    assert.equal(temp.pool.delete(keys[gone]!), true);
+    keys.splice(gone, 1);
+    for (const key of keys) {
+      assertBytes(valueOf(temp.pool, key), bytesOf(key, 50));
+    }
+    assertWhole(temp.pool);
+  }
+});
+
+test("an equal hash is no equal key", () => {
+  using temp = tempPool();
+  temp.pool.put("one", bytesOf("one", 100));
+  const { core } = temp.pool;
+  // A hash that every key has: only the key itself can tell them apart.
+  const encode = core.keys.encode.bind(core.keys);
+  core.keys.encode = (key, verb) => ({
+    bytes: new TextEncoder().encode(key),
+    hash: encode("one", verb).hash,
+  });
+  assert.equal(temp.pool.has("one"), true);
+  assert.equal(temp.pool.has("two"), false);
+  assert.equal(temp.pool.get("other"), undefined);
+});
+
+test("Pool.put() keeps what is said of an entry", () => {
+  using temp = tempPool();
+  const before = Date.now();
+  temp.pool.put("child", bytesOf("c", 10), {
+    parent: "mother",
+    tokens: 2 ** 32 - 1,
+    priority: -(2 ** 31),
+    meta: { model: "llama", layers: [1, null, "ü"], nested: { deep: true } },
+  });
+  temp.pool.put("plain", bytesOf("p", 20));
+  using hit = temp.pool.get("child");
+  assert.equal(hit?.parent, "mother");
+  assert.equal(hit?.tokens, 2 ** 32 - 1);
+  assert.equal(hit?.priority, -(2 ** 31));
+  const meta = {
+    model: "llama",
+    layers: [1, null, "ü"],
+    nested: { deep: true },
+  };
+  assert.deepEqual(hit?.meta, meta);
+  const info = temp.pool.info("child")!;
+  assert.deepEqual(
+    { ...info, created_at: 0, last_access_at: 0 },
+    {
+      key: "child",
+      size_bytes: 10,
+      tokens: 2 ** 32 - 1,
+      priority: -(2 ** 31),
+      parent: "mother",
+      created_at: 0,
+      last_access_at: 0,
+      access_count: 2,
+      meta,
+    },
+  );
+  assert.ok(info.created_at >= before && info.created_at <= Date.now());
+  assert.ok(info.last_access_at >= info.created_at);
+  const plain = temp.pool.info("plain")!;
+  assert.equal(plain.parent, null);
+  assert.equal(plain.meta, null);
+  assert.equal(plain.tokens, 0);
+  using plainHit = temp.pool.get("plain");
+  assert.equal(plainHit?.parent, undefined);
+  assert.equal(plainHit?.meta, undefined);
+});
+
+test("metadata may be any JSON value, false ones too", () => {
+  using temp = tempPool();
+  for (const meta of [null, false, 0, "", [], {}, "text", [[]], -1.5e300]) {
+    temp.pool.put("k", bytesOf("k", 1), { meta });
+    using hit = temp.pool.get("k");
+    assert.deepEqual(hit?.meta, meta);
+    assert.deepEqual(temp.pool.info("k")?.meta, meta);
+  }
+});
+
+test("metadata of up to 4 KiB is kept, and more is refused", () => {
+  using temp = tempPool();
+  const meta = "m".repeat(META_MAX_BYTES - 2); // and two quotes
+  temp.pool.put("k", bytesOf("k", 5000), { meta });
+  assert.equal(temp.pool.info("k")?.meta, meta);
+  assertBytes(valueOf(temp.pool, "k"), bytesOf("k", 5000));
+  assertRefuses(
+    () => temp.pool.put("big", new Uint8Array(1), { meta: meta + "m" }),
+    UsageError,
+    /longer than 4096 bytes/,
+  );
+  const circular: Record<string, unknown> = {};
+  circular["self"] = circular;
+  for (const wrong of [circular, 1n, () => 1, Symbol("x")]) {
+    assertRefuses(
+      () => temp.pool.put("k2", new Uint8Array(1), { meta: wrong }),
+      UsageError,
+      /metadata/,
+    );
+  }
+  assert.deepEqual(keysOf(temp.pool), ["k"]);
+  assertWhole(temp.pool);
+});
+
+test("text too long for a record lies behind the value, and comes back whole", () => {
+  using temp = tempPool();
+  const other = temp.open();
+  for (const size of [0, 1, 8, 4088, 4096, 10_001]) {
+    for (const length of [296, 297, 700, 1024]) {
+      const key = `${size}-`.padEnd(length, "k");
+      const parent = "p".repeat(1024);
+      const meta = { text: "m".repeat(3000) };
+      temp.pool.put(key, bytesOf(key, size), { parent, meta });
+      using hit = other.get(key);
+      assertBytes(hit?.bytes, bytesOf(key, size));
+      assert.equal(hit?.parent, parent);
+      assert.deepEqual(hit?.meta, meta);
+      hit?.verify();
+      assert.equal(other.info(key)?.parent, parent);
+    }
+  }
+  assertWhole(temp.pool);
+});
+
+test("spilled text that crosses from one extent to the next comes back whole", () => {
+  using temp = tempPool({ size: "512K" });
+  fragment(temp.pool, { holes: 10, hole_blocks: 1 });
+  const meta = "m".repeat(4000);
+  // Value and text end in the third block: the text begins in the second.
+  temp.pool.put("split", bytesOf("split", 5000), { meta, parent: "wall-1" });
+  const { core } = temp.pool;
+  assert.equal(core.table.extents(recordOf(core, "split"))?.length, 3);
+  using hit = temp.pool.get("split");
+  assertBytes(hit?.bytes, bytesOf("split", 5000));
+  assert.equal(hit?.meta, meta);
+  assert.equal(hit?.parent, "wall-1");
+  assertWhole(temp.pool);
+});
+
+test("a value lies in up to eight pieces when no run holds it", () => {
+  using temp = tempPool({ size: "512K" });
+  fragment(temp.pool, { holes: EXTENTS_MAX, hole_blocks: 2 });
+  const value = bytesOf("split", EXTENTS_MAX * 2 * 4096 - 10);
+  const { evictions } = temp.pool.status();
+  temp.pool.put("split", value);
+  assert.equal(temp.pool.status().evictions, evictions);
+  using hit = temp.pool.get("split");
+  assert.equal(hit?.views.length, EXTENTS_MAX);
+  assertBytes(Buffer.concat([...hit!.views]), value);
+  assertBytes(hit?.bytes, value);
+  hit?.verify();
+  assertWhole(temp.pool);
+});
+
+test("Hit.bytes copies only a value in pieces; Hit.views never does", () => {
+  using temp = tempPool({ size: "512K" });
+  fragment(temp.pool, { holes: 4, hole_blocks: 1 });
+  temp.pool.put("whole", bytesOf("whole", 4096));
+  temp.pool.put("split", bytesOf("split", 3 * 4096));
+  using whole = temp.pool.get("whole");
+  assert.equal(whole?.bytes, whole?.views[0]);
+  assert.equal(whole?.bytes, whole?.bytes);
+  using split = temp.pool.get("split");
+  assert.equal(split?.views.length, 3);
+  assert.notEqual(split?.bytes.buffer, split?.views[0]?.buffer);
+  // What is zero-copy shows what happens to the memory.
+  const { core } = temp.pool;
+  const { start } = core.table.extents(recordOf(core, "whole"))![0]!;
+  const before = whole!.bytes[0]!;
+  flipByte(temp.name, core.geometry.data_offset + start * 4096);
+  assert.equal(whole!.bytes[0], before ^ 0xff);
+});
+
+test("Hit.verify() tells a value that is not what was put in", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 9000));
+  using hit = temp.pool.get("k");
+  hit?.verify();
+  const { core } = temp.pool;
+  const { start } = core.table.extents(recordOf(core, "k"))![0]!;
+  flipByte(temp.name, core.geometry.data_offset + start * 4096 + 8999);
+  assertRefuses(() => hit?.verify(), CorruptError, /entry "k": its value/);
+});
+
+test("a released hit's views are empty, and it can be read no more", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 9000));
+  const hit = temp.pool.get("k")!;
+  const { bytes, views } = hit;
+  const part = bytes.subarray(10, 20);
+  hit.release();
+  hit.release();
+  assert.equal(bytes.length, 0);
+  assert.equal(part.length, 0);
+  assert.equal(views[0]?.length, 0);
+  assert.equal(bytes[0], undefined);
+  assert.equal(bytes.buffer.byteLength, 0);
+  for (
+    const read of [
+      () => hit.views,
+      () => hit.tokens,
+      () => hit.priority,
+      () => hit.parent,
+      () => hit.meta,
+      () => hit.verify(),
+    ]
+  ) assertRefuses(read, ClosedError, /was released/);
+});
+
+test("a hit released before it was read cannot be read", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 10));
+  const hit = temp.pool.get("k")!;
+  hit.release();
+  assertRefuses(() => hit.bytes, ClosedError, /was released/);
+});
+
+test("closing a pool empties every view it gave out", () => {
+  using temp = tempPool();
+  const pool = Pool.open(temp.name);
+  temp.pool.put("k", bytesOf("k", 9000));
+  const hit = pool.get("k")!;
+  const { bytes } = hit;
+  const slot = pool.reserve("new", 100);
+  const room = slot.bytes;
+  pool.close();
+  assert.equal(bytes.length, 0);
+  assert.equal(room.length, 0);
+  assertRefuses(() => hit.tokens, ClosedError);
+  assertRefuses(() => slot.seal(), ClosedError);
+  assertRefuses(() => slot.bytes, ClosedError);
+  hit.release();
+  slot.abort();
+  // What it had pinned and reserved is given back.
+  assert.deepEqual(temp.pool.evict({ percent: 100 }).evicted_entries, 1);
+  assert.equal(temp.pool.status().used_bytes, 0);
+  assertWhole(temp.pool);
+});
+
+test("Pool.put() replaces an entry in one step", () => {
+  using temp = tempPool();
+  const reader = temp.open();
+  temp.pool.put("k", bytesOf("old", 5000), { tokens: 1, meta: "old" });
+  const { size_bytes } = temp.pool.info("k")!;
+  assert.equal(size_bytes, 5000);
+  using slot = temp.pool.reserve("k", 9000, { tokens: 2 });
+  slot.write(bytesOf("new", 9000));
+  // Until it is sealed, the old one is what there is.
+  assertBytes(valueOf(reader, "k"), bytesOf("old", 5000));
+  assert.equal(reader.info("k")?.tokens, 1);
+  slot.seal();
+  assertBytes(valueOf(reader, "k"), bytesOf("new", 9000));
+  assert.equal(reader.info("k")?.tokens, 2);
+  assert.equal(reader.info("k")?.meta, null);
+  assert.deepEqual(keysOf(reader), ["k"]);
+  assert.equal(temp.pool.status().entries, 1);
+  assert.equal(temp.pool.status().used_bytes, 12_288);
+  assertWhole(temp.pool);
+});
+
+test("an entry replaced while it is held keeps its bytes until it is let go", () => {
+  using temp = tempPool();
+  const reader = temp.open();
+  temp.pool.put("k", bytesOf("old", 8192), { meta: "old" });
+  const hit = reader.get("k")!;
+  const { bytes } = hit;
+  temp.pool.put("k", bytesOf("new", 4096));
+  for (let i = 0; i < 20; i++) temp.pool.put(`other-${i}`, bytesOf(i, 4096));
+  assertBytes(bytes, bytesOf("old", 8192));
+  assert.equal(hit.meta, "old");
+  hit.verify();
+  assertBytes(valueOf(reader, "k"), bytesOf("new", 4096));
+  assert.equal(temp.pool.status().used_bytes, 8192 + 21 * 4096);
+  assertWhole(temp.pool);
+  hit.release();
+  assert.equal(temp.pool.status().used_bytes, 21 * 4096);
+  assertWhole(temp.pool);
+});
+
+test("an entry deleted while it is held keeps its bytes until it is let go", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 8192));
+  const first = temp.pool.get("k")!;
+  const second = temp.pool.get("k")!;
+  assert.equal(temp.open().delete("k"), true);
+  assert.equal(temp.pool.has("k"), false);
+  assert.equal(temp.pool.get("k"), undefined);
+  first.release();
+  assertBytes(second.bytes, bytesOf("k", 8192));
+  assert.equal(temp.pool.status().used_bytes, 8192);
+  second.release();
+  assert.equal(temp.pool.status().used_bytes, 0);
+  assertWhole(temp.pool);
+});
+
+test("a doomed entry is freed when the last of several handles lets it go", () => {
+  using temp = tempPool();
+  const handles = [temp.pool, temp.open(), temp.open()];
+  temp.pool.put("k", bytesOf("k", 4096));
+  const hits = handles.map((pool) => pool.get("k")!);
+  temp.pool.delete("k");
+  for (const hit of hits) {
+    assert.equal(temp.pool.status().used_bytes, 4096);
+    assertBytes(hit.bytes, bytesOf("k", 4096));
+    hit.release();
+  }
+  assert.equal(temp.pool.status().used_bytes, 0);
+});
+
+test("Pool.delete() says whether there was one", () => {
+  using temp = tempPool();
+  assert.equal(temp.pool.delete("k"), false);
+  temp.pool.put("k", bytesOf("k", 1));
+  assert.equal(temp.pool.delete("k"), true);
+  assert.equal(temp.pool.delete("k"), false);
+  assert.equal(temp.pool.status().deletes, 1);
+});
+
+test("a reservation is unseen until it is sealed, and its views end then", () => {
+  using temp = tempPool();
+  const reader = temp.open();
+  const slot = temp.pool.reserve("k", 10_000, { tokens: 5, meta: 1 });
+  assert.equal(slot.key, "k");
+  assert.equal(slot.size_bytes, 10_000);
+  const room = slot.bytes;
+  room.set(bytesOf("k", 10_000));
+  assert.equal(reader.has("k"), false);
+  assert.equal(reader.get("k"), undefined);
+  assert.deepEqual(keysOf(reader), []);
+  assert.equal(reader.status().entries, 0);
+  slot.seal();
+  assert.equal(room.length, 0);
+  assertBytes(valueOf(reader, "k"), bytesOf("k", 10_000));
+  assert.equal(reader.info("k")?.tokens, 5);
+  assertRefuses(() => slot.bytes, ClosedError, /reservation is over/);
+  assertRefuses(() => slot.views, ClosedError, /reservation is over/);
+  assertRefuses(() => slot.write(room), ClosedError, /reservation is over/);
+  assertRefuses(() => slot.seal(), ClosedError, /reservation is over/);
+  slot.abort();
+  assert.equal(reader.has("k"), true);
+  assertWhole(temp.pool);
+});
+
+test("a reservation that is not sealed is given back", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("old", 100));
+  let room: Uint8Array;
+  {
+    using slot = temp.pool.reserve("k", 9000);
+    room = slot.bytes;
+    assert.equal(temp.pool.status().used_bytes, 4096 + 12_288);
+  }
+  assert.equal(room.length, 0);
+  assert.equal(temp.pool.status().used_bytes, 4096);
+  assertBytes(valueOf(temp.pool, "k"), bytesOf("old", 100));
+  const slot = temp.pool.reserve("other", 5);
+  slot.abort();
+  slot.abort();
+  assertRefuses(() => slot.seal(), ClosedError);
+  assertWhole(temp.pool);
+});
+
+test("of two reservations of one key, the last made wins, whatever is sealed last", () => {
+  using temp = tempPool();
+  for (const order of [[0, 1], [1, 0]]) {
+    const slots = ["first", "second"].map((value) => {
+      const slot = temp.pool.reserve("k", 100);
+      slot.write(bytesOf(value, 100));
+      return slot;
+    });
+    for (const i of order) slots[i]!.seal();
+    const last = order[1] === 0 ? "first" : "second";
+    assertBytes(valueOf(temp.pool, "k"), bytesOf(last, 100));
+    assert.equal(temp.pool.status().entries, 1);
+    assertWhole(temp.pool);
+  }
+});
+
+test("a reservation in pieces is filled by bytes, by views or by write", () => {
+  using temp = tempPool({ size: "512K" });
+  fragment(temp.pool, { holes: 9, hole_blocks: 1 });
+  const size = 3 * 4096 - 100;
+  {
+    using slot = temp.pool.reserve("bytes", size);
+    assert.equal(slot.views.length, 3);
+    slot.bytes.set(bytesOf("bytes", size));
+    slot.seal();
+  }
+  {
+    using slot = temp.pool.reserve("views", size);
+    let done = 0;
+    for (const view of slot.views) {
+      view.set(bytesOf("views", size).subarray(done, done + view.length));
+      done += view.length;
+    }
+    assert.equal(done, size);
+    slot.seal();
+  }
+  {
+    using slot = temp.pool.reserve("write", size);
+    slot.write(bytesOf("write", size));
+    slot.seal();
+  }
+  for (const key of ["bytes", "views", "write"]) {
+    assertBytes(valueOf(temp.pool, key), bytesOf(key, size), key);
+  }
+  assertWhole(temp.pool);
+});
+
+test("Reservation.write() counts also after bytes was looked at", () => {
+  using temp = tempPool({ size: "512K" });
+  fragment(temp.pool, { holes: 3, hole_blocks: 1 });
+  for (const blocks of [1, 2]) {
+    using slot = temp.pool.reserve(`k${blocks}`, blocks * 4096);
+    assert.equal(slot.bytes.length, slot.size_bytes);
+    slot.write(bytesOf("w", blocks * 4096));
+    slot.seal();
+    assertBytes(
+      valueOf(temp.pool, `k${blocks}`),
+      bytesOf("w", blocks * 4096),
+      `a value in ${blocks} pieces`,
+    );
+  }
+});
+
+test("Reservation.write() refuses a value of another length", () => {
+  using temp = tempPool();
+  using slot = temp.pool.reserve("k", 100);
+  for (const length of [0, 99, 101]) {
+    assertRefuses(
+      () => slot.write(new Uint8Array(length)),
+      UsageError,
+      new RegExp(`for 100 bytes, not ${length}`),
+    );
+  }
+});
+
+test("room that held another entry shows nothing of it beyond the new value", () => {
+  using temp = tempPool();
+  temp.pool.put("secret", bytesOf("secret", 4096));
+  temp.pool.delete("secret");
+  temp.pool.put("short", bytesOf("short", 10));
+  using hit = temp.pool.get("short");
+  assert.equal(hit?.bytes.length, 10);
+  assert.equal(hit?.bytes.buffer.byteLength, 10);
+});
+
+test("Pool.put() and reserve() refuse numbers that no entry can have", () => {
+  using temp = tempPool();
+  const value = new Uint8Array(1);
+  const wrong: [() => unknown, RegExp][] = [
+    [() => temp.pool.put("k", value, { tokens: -1 }), /token count -1/],
+    [() => temp.pool.put("k", value, { tokens: 2 ** 32 }), /token count/],
+    [() => temp.pool.put("k", value, { tokens: 1.5 }), /token count/],
+    [() => temp.pool.put("k", value, { tokens: NaN }), /token count/],
+    [() => temp.pool.put("k", value, { priority: 2 ** 31 }), /priority/],
+    [() => temp.pool.put("k", value, { priority: -(2 ** 31) - 1 }), /priority/],
+    [() => temp.pool.put("k", value, { priority: 0.1 }), /priority/],
+    [() => temp.pool.reserve("k", -1), /size -1/],
+    [() => temp.pool.reserve("k", 1.5), /size 1.5/],
+    [() => temp.pool.reserve("k", NaN), /size/],
+    [() => temp.pool.reserve("k", Infinity), /size/],
+    [() => temp.pool.put("", value), /key/],
+    [() => temp.pool.put("k".repeat(1025), value), /longer than 1024/],
+    [() => temp.pool.put("\ud800", value), /not Unicode/],
+    [() => temp.pool.put("k", value, { parent: "" }), /key/],
+    [() => temp.pool.put("k", value, { parent: "p".repeat(1025) }), /longer/],
+    [() => temp.pool.get(""), /key/],
+    [() => temp.pool.has("k".repeat(1025)), /longer than 1024/],
+    [() => temp.pool.delete("\udfff"), /not Unicode/],
+    [() => temp.pool.match(["k", ""]), /key/],
+  ];
+  temp.pool.put("k", value);
+  for (const [run, pattern] of wrong) assertRefuses(run, UsageError, pattern);
+  assert.deepEqual(keysOf(temp.pool), ["k"]);
+  assert.equal(temp.pool.status().puts, 1);
+});
+
+test("keys may hold any Unicode, and are compared byte by byte", () => {
+  using temp = tempPool();
+  const keys = [
+    "é",
+    "e\u0301",
+    "日本語",
+    "😀",
+    "a\u0000b",
+    "a\u0000",
+    "\n",
+    "A",
+    "a",
+  ];
+  for (const key of keys) temp.pool.put(key, bytesOf(key, 30));
+  assert.equal(temp.pool.status().entries, keys.length);
+  for (const key of keys) {
+    assertBytes(valueOf(temp.pool, key), bytesOf(key, 30));
+  }
+  assert.deepEqual(keysOf(temp.pool), [...keys].sort());
+});
+
+test("Pool.match() counts leading keys, deepest() finds the last", () => {
+  using temp = tempPool();
+  const chain = ["a", "b", "c", "d"];
+  assert.equal(temp.pool.match(chain), 0);
+  assert.equal(temp.pool.deepest(chain), undefined);
+  assert.equal(temp.pool.match([]), 0);
+  for (const key of ["a", "b", "d"]) temp.pool.put(key, bytesOf(key, 1));
+  assert.equal(temp.pool.match(chain), 2);
+  assert.equal(temp.pool.deepest(chain), "d");
+  temp.pool.put("c", bytesOf("c", 1));
+  assert.equal(temp.pool.match(chain), 4);
+  temp.pool.delete("a");
+  assert.equal(temp.pool.match(chain), 0);
+  assert.equal(temp.pool.deepest(chain), "d");
+});
+
+test("only get() counts as a use", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 1));
+  temp.pool.has("k");
+  temp.pool.match(["k"]);
+  temp.pool.deepest(["k"]);
+  temp.pool.info("k");
+  [...temp.pool.entries()];
+  temp.pool.has("absent");
+  assert.equal(temp.pool.info("k")?.access_count, 1);
+  assert.equal(temp.pool.status().hits + temp.pool.status().misses, 0);
+  temp.pool.get("k")?.release();
+  assert.equal(temp.pool.info("k")?.access_count, 2);
+  assert.equal(temp.pool.status().hits, 1);
+});
+
+test("Pool.entries() gives every sealed entry once", () => {
+  using temp = tempPool();
+  const keys = Array.from({ length: 50 }, (_, i) => `key-${i}`);
+  for (const key of keys) temp.pool.put(key, bytesOf(key, 10), { tokens: 4 });
+  using _open = temp.pool.reserve("not yet", 5);
+  temp.pool.delete("key-7");
+  const infos = [...temp.pool.entries()];
+  assert.deepEqual(
+    infos.map(({ key }) => key).sort(),
+    keys.filter((key) => key !== "key-7").sort(),
+  );
+  assert.ok(
+    infos.every(({ tokens, size_bytes }) => tokens * 10 === 4 * size_bytes),
+  );
+});
+
+test("a namespace changes the keys' hashes, and nothing a user sees", () => {
+  using a = tempPool({ namespace: "model-a" });
+  using b = tempPool({ namespace: "model-b" });
+  for (const { pool } of [a, b]) {
+    pool.put("k", bytesOf("k", 100));
+    assertBytes(valueOf(pool, "k"), bytesOf("k", 100));
+    assertWhole(pool);
+  }
+  const hash = ({ pool: { core } }: typeof a) =>
+    [...core.table.keyHash(recordOf(core, "k"))].join();
+  assert.notEqual(hash(a), hash(b));
+});
+
+test("an entry of another namespace is not found", () => {
+  using temp = tempPool({ namespace: "ours" });
+  temp.pool.put("k", bytesOf("k", 10));
+  const { core } = temp.pool;
+  const entry = recordOf(core, "k");
+  const at = core.geometry.records_offset + entry * 512 + 96;
+  core.control.u32[at >> 2]! ^= 1;
+  assert.equal(temp.pool.has("k"), false);
+  assert.equal(temp.pool.get("k"), undefined);
+});
