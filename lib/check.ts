@@ -11,6 +11,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { showKey } from "./key.ts";
 import { EntryState, NONE } from "./layout.ts";
+import { isTextSound } from "./recovery.ts";
 import { closeViews, openViews } from "./views.ts";
 
 /** What {@linkcode checkPool} found. */
@@ -148,15 +149,12 @@ function checkTotals(core: Core, report: Report): void {
 
 /** Text is text, and spilled text has its checksum. */
 function checkTexts(core: Core, report: Report): void {
-  const { table, contents, keys, platform } = core;
+  const { table, contents, keys } = core;
+  const seen = new Set<string>();
   for (const entry of records(core, EntryState.SEALED)) {
-    const bytes = contents.bytes(entry);
     const text = contents.read(entry);
-    if (!bytes || !text) continue; // told by checkOwners
-    if (
-      table.isSpilled(entry) &&
-      platform.crc32(bytes) !== table.word(entry, "text_crc")
-    ) {
+    if (!text) continue; // told by checkOwners
+    if (!isTextSound(core, entry)) {
       report(`the text of record ${entry} is damaged (checksum)`);
       continue;
     }
@@ -164,6 +162,8 @@ function checkTexts(core: Core, report: Report): void {
     if (!table.matches(entry, hash, keys.namespaceHash)) {
       report(`entry ${showKey(text.key)} has another key's hash`);
     }
+    if (seen.has(text.key)) report(`key ${showKey(text.key)} has two entries`);
+    seen.add(text.key);
   }
 }
 

@@ -24,6 +24,7 @@ import {
   ClosedError,
   CortexError,
   NotFoundError,
+  onHost,
 } from "./errors.ts";
 import { EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
@@ -141,7 +142,7 @@ export class Core {
    */
   change<T>(verb: string, run: () => T): T {
     this.expectOpen(verb);
-    this.lock.acquire(verb);
+    onHost(verb, showPool(this.name), () => this.lock.acquire(verb));
     try {
       return this.#changeLocked(run);
     } finally {

@@ -73,7 +73,18 @@ export class Hit {
   get meta(): unknown {
     this.#expectHeld("read");
     const text = this.#core.contents.read(this.#entry)?.meta;
-    return text === undefined ? undefined : JSON.parse(text);
+    if (text === undefined) return undefined;
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw new CorruptError(
+        "read",
+        `the metadata of entry ${showKey(this.key)}`,
+        "it is not JSON",
+        "Drop the entry: cortex cache delete",
+        cause,
+      );
+    }
   }
 
   /**

@@ -54,10 +54,20 @@ export class KeyIndex {
     Atomics.store(this.#u32, bucket, entry + 1);
   }
 
-  remove(entry: EntryNumber, hash: Uint32Array): void {
+  /**
+   * Takes an entry out. `first` makes it unfit to be found, once readers can tell
+   * that something moves: one that saw its successor before that was sealed, and
+   * comes to it after it was doomed, must look again.
+   */
+  remove(
+    entry: EntryNumber,
+    hash: Uint32Array,
+    first: () => void = () => {},
+  ): void {
     const before = this.#before(entry, hash);
-    if (before === undefined) return;
+    if (before === undefined) return first();
     Atomics.add(this.#u32, SEQUENCE, 1);
+    first();
     const after = this.#links.raw(entry);
     if (before === -1) Atomics.store(this.#u32, this.#bucket(hash), after);
     else this.#links.set(before, after);

@@ -70,16 +70,14 @@ export function isReserving(
 /** Gives a reservation back. */
 export function abortEntry(core: Core, entry: EntryNumber): void {
   forgetReservation(core, entry);
-  core.index.remove(entry, core.table.keyHash(entry));
-  core.table.doom(entry);
+  unlink(core, entry);
   freeEntry(core, entry);
 }
 
 /** Takes a sealed entry out of reach, and frees it unless it is pinned. */
 export function doomEntry(core: Core, entry: EntryNumber): void {
-  const { header, table, index, links, slots } = core;
-  table.doom(entry);
-  index.remove(entry, table.keyHash(entry));
+  const { header, links, slots } = core;
+  unlink(core, entry);
   header.add("entries", -1);
   // After the doom: a reader that pinned before it is seen here, and one that
   // pins after it sees the doom.
@@ -92,6 +90,10 @@ export function doomEntry(core: Core, entry: EntryNumber): void {
   header.add("doomed", 1);
 }
 
+function unlink({ index, table }: Core, entry: EntryNumber): void {
+  index.remove(entry, table.keyHash(entry), () => table.doom(entry));
+}
+
 /** Frees the doomed entries that nobody has pinned any more. */
 export function sweepDoomed(core: Core): void {
   const { header, links, slots, table } = core;
@@ -101,6 +103,8 @@ export function sweepDoomed(core: Core): void {
     doomed.push(at);
     at = links.next(at);
   }
+  // A chain that leads elsewhere is for a check to find, not to be followed.
+  if (doomed.some((entry) => table.state(entry) !== EntryState.DOOMED)) return;
   header.set("doomed_record", NONE);
   header.set("doomed", 0);
   for (const entry of doomed) {

@@ -18,7 +18,7 @@ import {
   type EntryInfo,
   type PoolStatus,
 } from "./describe.ts";
-import { BusyError, UsageError } from "./errors.ts";
+import { BusyError, onHost, UsageError } from "./errors.ts";
 import { evictBlocks } from "./eviction.ts";
 import { planGeometry } from "./geometry.ts";
 import { type Identity, newUuid, type Tier } from "./header.ts";
@@ -198,8 +198,10 @@ export class Pool {
     );
     try {
       core.change("open", () => {
-        reapDeadSlots(core);
-        const slot = core.slots.take();
+        const slot = onHost("open", showPool(segment.name), () => {
+          reapDeadSlots(core);
+          return core.slots.take();
+        });
         if (slot === undefined) throw tooManyAttached(segment.name);
         core.attachment = {
           slot,

@@ -5,9 +5,11 @@
  *
  * @module
  */
+import { OsError } from "../ffi/platform.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
+import { blockOffset } from "./geometry.ts";
 import { EntryState, NONE } from "./layout.ts";
 
 /** What a rebuild found, in counts. */
@@ -70,6 +72,53 @@ function doomLosers(core: Core, claims: Claims): number {
   return count;
 }
 
+/** Whether a record holds, taken by itself. */
+function isSound(core: Core, entry: EntryNumber): boolean {
+  const { table } = core;
+  const state = table.state(entry);
+  if (state === EntryState.FREE || !table.isSound(entry)) return false;
+  // A reservation's text may not have been written yet, nor its blocks backed.
+  if (state === EntryState.RESERVED) return true;
+  return backBlocks(core, entry) && isTextSound(core, entry) &&
+    hasOwnHash(core, entry);
+}
+
+/** Whether spilled text has its checksum. Its blocks must be backed. */
+export function isTextSound(core: Core, entry: EntryNumber): boolean {
+  const { table, contents, platform } = core;
+  if (!table.isSpilled(entry)) return true;
+  const text = contents.bytes(entry);
+  return text !== undefined &&
+    platform.crc32(text) === table.word(entry, "text_crc");
+}
+
+function hasOwnHash(core: Core, entry: EntryNumber): boolean {
+  const { contents, keys, table } = core;
+  const key = contents.read(entry)?.key;
+  return key !== undefined && key.isWellFormed() &&
+    table.matches(entry, keys.encode(key).hash, keys.namespaceHash);
+}
+
+/**
+ * Makes sure that an entry's blocks have memory: who backed them may have died
+ * before he could say so. What is in them stays.
+ */
+function backBlocks(core: Core, entry: EntryNumber): boolean {
+  const { committed, platform, fd, geometry } = core;
+  try {
+    for (const { start, count } of core.table.extents(entry) ?? []) {
+      if (committed.all(start, count)) continue;
+      const at = blockOffset(geometry, start);
+      platform.allocate(fd, at, count * geometry.block_bytes);
+      committed.set(start, count);
+    }
+    return true;
+  } catch (error) {
+    if (error instanceof OsError) return false;
+    throw error;
+  }
+}
+
 /** Which records hold, given all the others. */
 class Claims {
   readonly #core: Core;
@@ -83,7 +132,7 @@ class Claims {
     this.#isDead = isDead;
     this.#sound = Uint8Array.from(
       { length: core.table.count },
-      (_, entry) => core.table.isSound(entry) ? 1 : 0,
+      (_, entry) => isSound(core, entry) ? 1 : 0,
     );
     this.#contested = new Bitmap(
       new Uint32Array(core.freeList.words.length),

@@ -91,11 +91,11 @@ export function createSegment(
   options: CreateSegmentOptions,
 ): Segment {
   checkName(name, "create");
-  expectFree(platform, name);
   const building = `${BUILDING_PREFIX}${name}.${
     toHex(platform.randomBytes(4))
   }`;
   return onHost("create", showPool(name), () => {
+    expectFree(platform, name);
     const fd = platform.createSegment(building, options.mode);
     let mapping: Mapping | undefined;
     try {
@@ -221,9 +221,11 @@ function withFile<T>(
   checkName(name, verb);
   const fd = openFile(platform, name, verb);
   try {
-    const stat = platform.stat(fd);
-    expectTrusted(platform, stat, name, verb);
-    return onHost(verb, showPool(name), () => use(fd, stat));
+    return onHost(verb, showPool(name), () => {
+      const stat = platform.stat(fd);
+      expectTrusted(platform, stat, name, verb);
+      return use(fd, stat);
+    });
   } catch (error) {
     platform.close(fd);
     throw error;

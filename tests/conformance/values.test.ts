@@ -129,6 +129,8 @@ test("an equal hash is no equal key", () => {
   assert.equal(temp.pool.has("one"), true);
   assert.equal(temp.pool.has("two"), false);
   assert.equal(temp.pool.get("other"), undefined);
+  // And what was looked at on the way is not held.
+  assert.equal(temp.pool.evict({ percent: 100 }).evicted_entries, 1);
 });
 
 test("Pool.put() keeps what is said of an entry", () => {
