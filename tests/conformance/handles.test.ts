@@ -1,5 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { linkSync } from "node:fs";
 import process from "node:process";
 import { hostPlatform } from "../../ffi/mod.ts";
 import { BusyError, ClosedError, NotFoundError } from "../../lib/errors.ts";
@@ -12,6 +13,8 @@ import {
   IMPATIENT,
   keysOf,
   Pool,
+  segmentFile,
+  tempName,
   tempPool,
   valueOf,
 } from "../helpers.ts";
@@ -273,6 +276,15 @@ test("a segment that was unlinked by hand refuses changes too", () => {
     NotFoundError,
     /destroyed/,
   );
+});
+
+test("a destroyed pool stays destroyed, whatever other name leads to it", () => {
+  using temp = tempPool();
+  using second = tempName();
+  linkSync(segmentFile(temp.name), segmentFile(second.name));
+  Pool.destroy(temp.name);
+  assertRefuses(() => temp.pool.put("x", new Uint8Array(1)), NotFoundError);
+  assertRefuses(() => Pool.open(second.name), NotFoundError, /destroyed/);
 });
 
 test("put() into a pool destroyed half-way throws one typed error", () => {

@@ -359,6 +359,27 @@ test("a chain of doomed records that leads to a live entry frees nothing of it",
   assertBytes(valueOf(temp.pool, "live"), bytesOf("live", 4096));
 });
 
+test("a key that is no UTF-8 stops neither a check nor a recovery", () => {
+  // Each byte of it is read as a replacement of three: longer than a key may be.
+  using temp = tempPool();
+  const key = "k".repeat(1024);
+  temp.pool.put(key, bytesOf("v", 4096));
+  temp.pool.put("other", bytesOf("other", 10));
+  const { core } = temp.pool;
+  const entry = recordOf(core, key);
+  const { start } = core.table.extents(entry)![0]!;
+  const { data_offset, block_bytes } = core.geometry;
+  const text = new Uint8Array(1024).fill(0xff);
+  writeSegment(temp.name, data_offset + start * block_bytes + 4096, text);
+  core.control.u32[recordOffset(core, entry, "text_crc") >> 2] = core.platform
+    .crc32(text);
+  resealRecord(core, entry);
+  assert.equal(temp.pool.check().ok, false);
+  markDirty(core);
+  assertWhole(temp.pool);
+  assert.deepEqual(keysOf(temp.pool), ["other"]);
+});
+
 test("metadata that is no JSON is refused with a typed error", () => {
   using temp = tempPool();
   temp.pool.put("k", bytesOf("k", 10), { meta: [1] });

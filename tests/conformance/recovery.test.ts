@@ -50,6 +50,7 @@ test("whoever takes a dirty pool's lock works everything out again", () => {
   const { modified_at: _3, attached: _4, recoveries: none, ...was } = before;
   assert.deepEqual(after, { ...was });
   assert.deepEqual([none, recoveries], [0, 1]);
+  assert.equal(core.index.sequence() % 2, 0, "readers still look twice");
   for (const key of keys) assertBytes(valueOf(other, key), bytesOf(key, 7000));
 });
 
@@ -125,6 +126,7 @@ test("a live reservation outlives a recovery, a dropped one says so", () => {
   core.control.u32[recordOffset(core, entry, "tokens") >> 2]! ^= 1;
   markDirty(core);
   assertWhole(other);
+  assert.equal(core.slots.reserved(core.attachment!.slot), 1);
   kept.seal();
   assertBytes(valueOf(other, "kept"), bytesOf("kept", 5000));
   assertRefuses(

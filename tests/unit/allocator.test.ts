@@ -57,6 +57,7 @@ test("findExtents() makes at most as many pieces as a record can hold", () => {
     start: 2 * EXTENTS_MAX + 1,
     count: 3,
   });
+  assert.equal(find(late, EXTENTS_MAX + 3), undefined);
 });
 
 test("findExtents() finds nothing when free blocks are too few", () => {
