@@ -11,7 +11,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { showKey } from "./key.ts";
 import { EntryState, NONE } from "./layout.ts";
-import { isTextSound } from "./recovery.ts";
+import { hasOwnHash, isTextSound } from "./recovery.ts";
 import { closeViews, openViews } from "./views.ts";
 
 /** What {@linkcode checkPool} found. */
@@ -149,7 +149,7 @@ function checkTotals(core: Core, report: Report): void {
 
 /** Text is text, and spilled text has its checksum. */
 function checkTexts(core: Core, report: Report): void {
-  const { table, contents, keys } = core;
+  const { contents } = core;
   const seen = new Set<string>();
   for (const entry of records(core, EntryState.SEALED)) {
     const text = contents.read(entry);
@@ -158,8 +158,7 @@ function checkTexts(core: Core, report: Report): void {
       report(`the text of record ${entry} is damaged (checksum)`);
       continue;
     }
-    const { hash } = keys.encode(text.key);
-    if (!table.matches(entry, hash, keys.namespaceHash)) {
+    if (!hasOwnHash(core, entry)) {
       report(`entry ${showKey(text.key)} has another key's hash`);
     }
     if (seen.has(text.key)) report(`key ${showKey(text.key)} has two entries`);

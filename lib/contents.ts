@@ -78,9 +78,14 @@ export class Contents {
   }
 
   sameKey(a: EntryNumber, b: EntryNumber): boolean {
-    const length = this.#table.textLengths(b)?.key_bytes ?? 0;
-    const key = this.#bytes(b, length);
+    const key = this.keyBytes(b);
     return key !== undefined && this.hasKey(a, key.slice());
+  }
+
+  /** The key as bytes. */
+  keyBytes(entry: EntryNumber): Uint8Array | undefined {
+    const lengths = this.#table.textLengths(entry);
+    return lengths && this.#bytes(entry, lengths.key_bytes);
   }
 
   /** The whole text as bytes: key, parent's key, metadata. */

@@ -50,8 +50,13 @@ export class KeyEncoder {
   encode(key: string, verb = "use"): EncodedKey {
     const length = this.#fill(key, verb);
     const bytes = this.#bytes.subarray(0, length);
+    return { bytes, hash: this.hash(bytes) };
+  }
+
+  /** The hash of a key's bytes, whatever they are; holds until the next call. */
+  hash(bytes: Uint8Array): Uint32Array {
     murmur3(bytes, this.#seed, this.#hash);
-    return { bytes, hash: this.#hash };
+    return this.#hash;
   }
 
   /** As `encode`, to be kept. */

@@ -129,7 +129,8 @@ export class Pool {
   }
 
   /**
-   * Makes a pool and opens it. It outlives this process.
+   * Makes a pool and opens it. It outlives this process, and stays if only the
+   * opening fails.
    *
    * @throws {UsageError} if no pool can be like that.
    * @throws {ExistsError} if the name is taken.
@@ -182,7 +183,7 @@ export class Pool {
     destroySegment(
       options.platform ?? hostPlatform(),
       name,
-      options.lockTimeout_ms ?? LOCK_TIMEOUT_MS,
+      lockTimeout(options),
     );
   }
 
@@ -194,7 +195,7 @@ export class Pool {
     const core = new Core(
       platform,
       segment,
-      options.lockTimeout_ms ?? LOCK_TIMEOUT_MS,
+      lockTimeout(options),
     );
     try {
       core.change("open", () => {
@@ -404,6 +405,16 @@ function tooManyAttached(name: string): BusyError {
     showPool(name),
     `${SLOTS} handles are attached already`,
     "Close one first",
+  );
+}
+
+function lockTimeout({ lockTimeout_ms }: HandleOptions): number {
+  const timeout_ms = lockTimeout_ms ?? LOCK_TIMEOUT_MS;
+  if (timeout_ms >= 0 && timeout_ms < Infinity) return timeout_ms;
+  throw new UsageError(
+    "wait",
+    `${timeout_ms} ms for a lock`,
+    "it is not a number from 0 on",
   );
 }
 

@@ -92,11 +92,12 @@ export function isTextSound(core: Core, entry: EntryNumber): boolean {
     platform.crc32(text) === table.word(entry, "text_crc");
 }
 
-function hasOwnHash(core: Core, entry: EntryNumber): boolean {
+/** Whether the record has the hash of its own key. */
+export function hasOwnHash(core: Core, entry: EntryNumber): boolean {
   const { contents, keys, table } = core;
-  const key = contents.read(entry)?.key;
-  return key !== undefined && key.isWellFormed() &&
-    table.matches(entry, keys.encode(key).hash, keys.namespaceHash);
+  const key = contents.keyBytes(entry);
+  return key !== undefined &&
+    table.matches(entry, keys.hash(key), keys.namespaceHash);
 }
 
 /**

@@ -55,7 +55,13 @@ export class TempPool implements Disposable {
 
   constructor(options: Partial<CreateOptions> = {}) {
     this.name = uniqueName();
-    this.pool = Pool.create(this.name, { size: "1M", ...options });
+    try {
+      this.pool = Pool.create(this.name, { size: "1M", ...options });
+    } catch (error) {
+      // It may have been made, and then not opened.
+      rmSync(segmentFile(this.name), { force: true });
+      throw error;
+    }
     this.#handles.push(this.pool);
   }
 
