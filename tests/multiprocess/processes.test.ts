@@ -120,6 +120,30 @@ test("four writers and four readers of two runtimes share one pool", {
   }
 });
 
+test(
+  "1,000 puts of 4 KiB to 8 MiB by four processes fill a pool of 1 GiB, and more",
+  {
+    timeout: 120_000,
+  },
+  async () => {
+    using temp = tempPool({ size: "1G" });
+    const writers = start("mixed", temp.name, 4, 250);
+    using _end = ending(writers);
+    await allReady(writers);
+    const written = await finish(writers);
+    assert.equal(written["puts"], 1000);
+    assert.ok(written["hits"]! > 300, JSON.stringify(written));
+    const status = temp.pool.status();
+    assert.ok(written["bytes"]! > status.data_bytes, "it was under pressure");
+    assert.ok(status.evictions > 0);
+    assert.equal(status.used_bytes, bytesOfEntries(temp.pool));
+    assertWhole(temp.pool);
+    for (const { key } of temp.pool.entries()) {
+      readStamp(key, valueOf(temp.pool, key)!);
+    }
+  },
+);
+
 test("writers killed at any moment cost nobody a byte", {
   timeout: 90_000,
 }, async () => {

@@ -119,6 +119,24 @@ function read(mayMiss: boolean): void {
   console.log(JSON.stringify(counts));
 }
 
+/** Puts values of 4 KiB to 8 MiB, as often as told, and reads what others put. */
+function mixed(): void {
+  using pool = Pool.open(name!);
+  console.log("ready");
+  const counts = { puts: 0, hits: 0, misses: 0, bytes: 0 };
+  for (; counts.puts < work_ms; counts.puts++) {
+    const size_bytes = Math.floor(4096 * 2048 ** (random(1001) / 1000));
+    const key = `mixed-${me}-${counts.puts}`;
+    pool.put(key, stampedValue(key, me, counts.puts, size_bytes));
+    const other = `mixed-${1 + random(4)}-${random(counts.puts + 1)}`;
+    using hit = pool.get(other);
+    if (hit) readStamp(other, hit.bytes);
+    counts[hit ? "hits" : "misses"]++;
+    counts.bytes += size_bytes;
+  }
+  console.log(JSON.stringify(counts));
+}
+
 function tick(): void {
   using pool = Pool.open(name!);
   const { u32 } = pool.core.control;
@@ -171,6 +189,9 @@ switch (job) {
     break;
   case "read-among-the-dying":
     read(true);
+    break;
+  case "mixed":
+    mixed();
     break;
   case "tick":
     tick();
