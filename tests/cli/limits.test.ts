@@ -18,6 +18,12 @@ import {
 const MAY_MOUNT = spawnSync("unshare", ["-m", "true"]).status === 0;
 const NO_MOUNT = "skipped because this user may not mount: needs unshare -m";
 
+/** Skips a test, and says why where the gate looks for it. */
+function skip(t: { skip(reason: string): void }, reason: string): void {
+  console.log(reason);
+  t.skip(reason);
+}
+
 /** Runs a shell script with file systems of its own; `cortex` is the program. */
 function onOwnMounts(script: string) {
   const quoted = PROGRAM.map((word) => `'${word}'`).join(" ");
@@ -30,7 +36,7 @@ function onOwnMounts(script: string) {
 }
 
 test("on a tmpfs too small, create --populate and put are exit code 6, never a signal", (t) => {
-  if (!MAY_MOUNT) return t.skip(NO_MOUNT);
+  if (!MAY_MOUNT) return skip(t, NO_MOUNT);
   const { stdout, stderr } = onOwnMounts(`
     mount -t tmpfs -o size=8M tmpfs /dev/shm
     cortex cache create p --size 64M --populate; echo "populate $?"
@@ -56,7 +62,7 @@ test("on a tmpfs too small, create --populate and put are exit code 6, never a s
 });
 
 test("a full disk is exit code 6, with the former snapshot as it was and no litter", (t) => {
-  if (!MAY_MOUNT) return t.skip(NO_MOUNT);
+  if (!MAY_MOUNT) return skip(t, NO_MOUNT);
   using dir = scratch();
   using pool = poolName();
   cache("create", pool.name, "--size", "32M");
@@ -80,7 +86,7 @@ test("a full disk is exit code 6, with the former snapshot as it was and no litt
 
 test("a second persist into one directory is exit code 4", async (t) => {
   if (spawnSync("flock", ["--version"]).status !== 0) {
-    return t.skip("skipped because there is no flock command");
+    return skip(t, "skipped because there is no flock command");
   }
   using dir = scratch();
   using pool = poolName();
