@@ -44,11 +44,26 @@ const open: Files["open"] = (path, access, mode = 0o600) => {
   throw new OsError("open", "ENOTREG");
 };
 
+/** Neither runtime moves 2 GiB or more in one call. */
+const CALL_MAX_BYTES = 1 << 30;
+
+/** Runs a call at a position; on a pipe, which has none, where it stands. */
+function at<T>(position: number, run: (position: number | null) => T): T {
+  try {
+    return call(() => run(position));
+  } catch (error) {
+    if (!(error instanceof OsError && error.code === "ESPIPE")) throw error;
+    return call(() => run(null));
+  }
+}
+
 function read(fd: Fd, into: Uint8Array, position: number): number {
   let done = 0;
   while (done < into.length) {
-    const count = call(() =>
-      fs().readSync(fd, into, done, into.length - done, position + done)
+    const length = Math.min(into.length - done, CALL_MAX_BYTES);
+    const count = at(
+      position + done,
+      (from) => fs().readSync(fd, into, done, length, from),
     );
     if (count === 0) break;
     done += count;
@@ -59,8 +74,10 @@ function read(fd: Fd, into: Uint8Array, position: number): number {
 function write(fd: Fd, bytes: Uint8Array, position: number): void {
   let done = 0;
   while (done < bytes.length) {
-    done += call(() =>
-      fs().writeSync(fd, bytes, done, bytes.length - done, position + done)
+    const length = Math.min(bytes.length - done, CALL_MAX_BYTES);
+    done += at(
+      position + done,
+      (to) => fs().writeSync(fd, bytes, done, length, to),
     );
   }
 }

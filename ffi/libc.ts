@@ -340,6 +340,12 @@ function decodeStatx(raw: DataView): FileStat {
   };
 }
 
+/** Shrinking to 0 in the move drops the memory without copying a byte of it. */
+function detach(window: ArrayBuffer): void {
+  // A caller may have transferred it away already.
+  if (!window.detached) window.transfer(0);
+}
+
 class LibcMapping implements Mapping {
   readonly size_bytes: number;
   readonly windowLimit_bytes: number;
@@ -374,9 +380,7 @@ class LibcMapping implements Mapping {
   }
 
   release(window: ArrayBuffer): void {
-    if (!this.#windows.delete(window)) return;
-    // Shrinking to 0 in the move drops the memory without copying a byte of it.
-    window.transfer(0);
+    if (this.#windows.delete(window)) detach(window);
   }
 
   populate(offset: number, length: number): void {
@@ -389,7 +393,7 @@ class LibcMapping implements Mapping {
   close(): void {
     if (!this.#open) return;
     this.#open = false;
-    for (const window of this.#windows) window.transfer(0);
+    for (const window of this.#windows) detach(window);
     this.#windows.clear();
     this.#region.munmap();
   }

@@ -17,7 +17,7 @@ export interface Terminal {
   readAll(): Uint8Array;
   /** One line of standard input, without its end. */
   readLine(): string;
-  /** Calls back on Ctrl-C and on SIGTERM, instead of dying. */
+  /** Calls back on Ctrl-C, SIGTERM and SIGHUP, instead of dying. */
   onInterrupt(callback: () => void): void;
   environment(name: string): string | undefined;
   exit(code: number): never;
@@ -25,6 +25,7 @@ export interface Terminal {
 
 const FDS = { stdin: 0, stdout: 1, stderr: 2 } as const;
 const CHUNK_BYTES = 1 << 20;
+const WRITE_MAX_BYTES = 1 << 30;
 
 function fs(): typeof import("node:fs") {
   return process.getBuiltinModule("node:fs");
@@ -33,10 +34,12 @@ function fs(): typeof import("node:fs") {
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) {
     try {
-      done += fs().writeSync(fd, bytes, done);
+      const length = Math.min(bytes.length - done, WRITE_MAX_BYTES);
+      done += fs().writeSync(fd, bytes, done, length);
     } catch (error) {
+      const { code } = error as { code?: string };
       // A pipe that its reader has not emptied yet.
-      if ((error as { code?: string }).code !== "EAGAIN") throw error;
+      if (code !== "EAGAIN") throw new OsError("write", code ?? "EIO");
     }
   }
 }
@@ -99,6 +102,7 @@ export const TERMINAL: Terminal = {
   onInterrupt: (callback) => {
     process.on("SIGINT", callback);
     process.on("SIGTERM", callback);
+    process.on("SIGHUP", callback);
   },
   environment: (name) => process.env[name],
   exit: (code) => process.exit(code),

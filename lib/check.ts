@@ -178,7 +178,7 @@ function checkValues(core: Core, report: Report): void {
 /** CRC-32 of a value as it lies in the pool. */
 export function valueCrc(core: Core, entry: EntryNumber): number {
   const { table, geometry, mapping, platform } = core;
-  const extents = table.extents(entry) ?? [];
+  const extents = table.backedExtents(entry) ?? [];
   const views = openViews(
     mapping,
     pieces(geometry, extents, 0, table.size_bytes(entry)),

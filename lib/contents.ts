@@ -115,7 +115,7 @@ export class Contents {
     if (!this.#table.isSpilled(entry)) {
       return this.#table.inlineText(entry, length);
     }
-    const extents = this.#table.extents(entry);
+    const extents = this.#table.backedExtents(entry);
     if (!extents) return undefined;
     const from = spillOffset(this.#table.size_bytes(entry));
     const text = new Uint8Array(length);

@@ -72,8 +72,11 @@ export class Core {
   readonly keys: KeyEncoder;
   /** Set while the handle is attached; an observer never is. */
   attachment: Attachment | undefined;
+  /** A state of the index in which a writer was found to be stuck. */
+  stuckSequence: number | undefined;
   /** Reservations to be given back with the next change. */
   readonly #abandoned: Reserving[] = [];
+  #suspected = false;
   #open = true;
 
   constructor(platform: Platform, segment: Segment, lockTimeout_ms: number) {
@@ -210,6 +213,12 @@ export class Core {
 
   #settle(): void {
     this.header.setStat("modified_at", this.platform.now());
-    this.header.set("dirty", 0);
+    this.header.set("dirty", this.#suspected ? 1 : 0);
+    this.#suspected = false;
+  }
+
+  /** Leaves the pool marked after this change, so that the next one rebuilds it. */
+  suspect(): void {
+    this.#suspected = true;
   }
 }

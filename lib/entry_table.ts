@@ -9,6 +9,7 @@
  */
 import type { Platform } from "../ffi/platform.ts";
 import type { Extent } from "./allocator.ts";
+import { Bitmap } from "./bitmap.ts";
 import type { Control } from "./control.ts";
 import type { Geometry } from "./geometry.ts";
 import type { EncodedKey } from "./key.ts";
@@ -17,6 +18,7 @@ import {
   EXTENTS_MAX,
   KEY_MAX_BYTES,
   META_MAX_BYTES,
+  PAGE_BYTES,
   RECORD,
   RECORD_BYTES,
   RECORD_TEXT_BYTES,
@@ -84,6 +86,7 @@ export class EntryTable {
   readonly #control: Control;
   readonly #geometry: Geometry;
   readonly #crc: Pick<Platform, "crc32">;
+  readonly #committed: Bitmap;
 
   constructor(
     control: Control,
@@ -93,6 +96,13 @@ export class EntryTable {
     this.#control = control;
     this.#geometry = geometry;
     this.#crc = crc;
+    this.#committed = new Bitmap(
+      control.words(
+        geometry.commit_offset,
+        geometry.free_list_pages * PAGE_BYTES,
+      ),
+      geometry.blocks,
+    );
     this.count = geometry.max_entries;
   }
 
@@ -296,6 +306,18 @@ export class EntryTable {
       total += length;
     }
     return total === needed ? extents : undefined;
+  }
+
+  /**
+   * The extents, if they can be right and the host has backed all of them: only
+   * then may they be touched.
+   */
+  backedExtents(entry: EntryNumber): Extent[] | undefined {
+    const extents = this.extents(entry);
+    const backed = extents?.every(({ start, count }) =>
+      this.#committed.all(start, count)
+    );
+    return backed ? extents : undefined;
   }
 
   /** Whether the record's checksum and bounds hold. */

@@ -107,7 +107,7 @@ export function makeRoom(
     }
     const extents = findRoom(core, blocks, backedOnly);
     if (extents || !taken) return extents;
-    // Enough blocks, but in too many pieces: go on, a value's worth at a time.
+    // Enough blocks, but in too many pieces: go on, a little at a time.
     target = oneMore(core, blocks);
   }
 }
@@ -195,12 +195,12 @@ function lowWatermark(core: Core, blocks: number, limit: number): Target {
   );
 }
 
-/** As many blocks again, and at least one entry. */
+/** A part of the blocks again, and at least one entry: then to look again. */
 function oneMore(core: Core, blocks: number): Target {
   const { header } = core;
   return atMost(
     core,
-    header.get("used_blocks") - blocks,
+    header.get("used_blocks") - Math.ceil(blocks / 16),
     header.get("entries") - 1,
   );
 }

@@ -202,7 +202,8 @@ type WordName =
   | "doomed"
   | "used_blocks"
   | "committed_blocks"
-  | "slot_limit";
+  | "slot_limit"
+  | "loading";
 type StatName =
   | "modified_at"
   | "last_persist_at"

@@ -9,7 +9,7 @@ import { ClosedError, CorruptError, FailedError } from "./errors.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { showKey } from "./key.ts";
 import { EntryState } from "./layout.ts";
-import { openViews } from "./views.ts";
+import { closeViews, openViews } from "./views.ts";
 
 /**
  * A pinned entry: nothing evicts or overwrites it until `release`. Take it with
@@ -113,8 +113,11 @@ export class Hit {
     this.#held = false;
     const core = this.#core;
     if (!core.isOpen) return;
-    for (const view of this.#views ?? []) core.mapping.release(view.buffer);
-    core.attachment?.pins.unpin(this.#entry);
+    try {
+      closeViews(core.mapping, this.#views ?? []);
+    } finally {
+      core.attachment?.pins.unpin(this.#entry);
+    }
     // It was doomed while we held it: its blocks are ours to give back.
     if (core.table.state(this.#entry) === EntryState.DOOMED) {
       core.tryChange(() => {});
@@ -127,7 +130,9 @@ export class Hit {
 
   #open(): Uint8Array<ArrayBuffer>[] {
     const { table, geometry, mapping } = this.#core;
-    const extents = table.extents(this.#entry);
+    const extents = table.isSound(this.#entry)
+      ? table.backedExtents(this.#entry)
+      : undefined;
     if (!extents) {
       throw new CorruptError(
         "read",

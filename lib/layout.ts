@@ -112,7 +112,7 @@ export const HEADER = struct(512, 1024, {
   used_blocks: "u32", // system blocks not counted
   committed_blocks: "u32", // blocks that the host has backed with memory
   slot_limit: "u32", // slots from here on were never used
-  padding: "u32",
+  loading: "u32", // 1 while a restore fills the pool
   modified_at: "f64", // ms since 1970
   last_persist_at: "f64", // ms since 1970, or 0
   next_sequence: "f64", // of the next entry

@@ -121,9 +121,14 @@ export function sweepDoomed(core: Core): void {
 /** Gives blocks and record of a doomed entry back. */
 function freeEntry(core: Core, entry: EntryNumber): void {
   const { header, table, freeList, links } = core;
-  for (const { start, count } of table.extents(entry) ?? []) {
-    freeList.clear(start, count);
-    header.add("used_blocks", -count);
+  if (table.isSound(entry)) {
+    for (const { start, count } of table.extents(entry) ?? []) {
+      freeList.clear(start, count);
+      header.add("used_blocks", -count);
+    }
+  } else {
+    // Who knows whose blocks it names? A rebuild finds out which are nobody's.
+    core.suspect();
   }
   table.setState(entry, EntryState.FREE);
   links.set(entry, header.get("free_record"));

@@ -13,8 +13,8 @@ import { EntryState } from "./layout.ts";
 import type { OwnPins } from "./slots.ts";
 
 /**
- * How often to look again when the index changed under a miss. A reader that
- * still has not found its key then says that it is absent.
+ * How often to look again at once when the index changed under a miss. After
+ * that it is no put or eviction, but a recovery, or a writer that was stopped.
  */
 const ATTEMPTS_MAX = 64;
 
@@ -27,6 +27,9 @@ function fence(): void {
   Atomics.store(FENCE, 0, 0);
 }
 const FENCE = new Int32Array(1);
+
+/** How long a recovery may keep a reader from the index. */
+const REBUILD_MAX_MS = 1000;
 
 /** What `read` made of a sealed entry, or `undefined` if it did not hold still. */
 export function readSealed<T>(
@@ -70,13 +73,24 @@ export function findEntry(
   key: EncodedKey,
   pins?: OwnPins,
 ): EntryNumber | -1 {
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+  let deadline: number | undefined;
+  for (let attempt = 0;; attempt++) {
     const sequence = core.index.sequence();
     const entry = walkChain(core, key, pins);
     if (entry !== -1) return entry;
     if (sequence % 2 === 0 && core.index.sequence() === sequence) return -1;
+    if (attempt < ATTEMPTS_MAX) continue;
+    if (core.index.sequence() === core.stuckSequence) return -1;
+    const now = core.platform.monotonic();
+    deadline ??= now + REBUILD_MAX_MS;
+    if (now > deadline) {
+      // Whoever changes it is stopped: misses need not wait for him again.
+      core.stuckSequence = core.index.sequence();
+      return -1;
+    }
+    // If he is dead, this sets it right; if he rebuilds, it takes a while.
+    if (!core.attachment || !core.tryChange(() => {})) core.platform.sleep(1);
   }
-  return -1;
 }
 
 function walkChain(

@@ -42,6 +42,7 @@ import {
   openSegment,
   type Segment,
   showPool,
+  unlinkSegment,
 } from "./segment.ts";
 import { OwnPins } from "./slots.ts";
 import { nextTick } from "./tick.ts";
@@ -230,6 +231,9 @@ export class Pool {
    * @throws {UsageError} if no pool can hold such an entry.
    */
   put(key: string, bytes: Uint8Array, options: PutOptions = {}): void {
+    if (!(bytes instanceof Uint8Array)) {
+      throw new UsageError("put", "a value", "it is not a Uint8Array");
+    }
     using slot = this.reserve(key, bytes.length, options);
     slot.write(bytes);
     slot.seal();
@@ -374,6 +378,21 @@ export class Pool {
       for (const entry of damaged) doomEntry(core, entry);
       return damaged.length + rebuild(core).dropped;
     });
+  }
+
+  /**
+   * Removes the pool that this handle is open on, and no other that has taken
+   * its name meanwhile.
+   *
+   * @throws {NotFoundError} if it was destroyed already.
+   */
+  destroy(): void {
+    const core = this.#core;
+    core.expectAttached("destroy");
+    core.change("destroy", () => {
+      unlinkSegment(core.platform, core.name, core.header);
+    });
+    this.close();
   }
 
   /** Gives back all that this handle holds. Every view it gave out is empty then. */

@@ -30,7 +30,7 @@ export class Reservation {
   readonly size_bytes: number;
   readonly #core: Core;
   readonly #room: BackedRoom;
-  /** What is put back gives way to an entry of its key that is there. */
+  /** What is put back gives way to a younger entry of its key. */
   readonly #yields: boolean;
   readonly #views: Uint8Array<ArrayBuffer>[];
   #staged: Uint8Array<ArrayBuffer> | undefined;
@@ -102,6 +102,7 @@ export class Reservation {
   seal(): void {
     this.#expectOpen("seal");
     const core = this.#core;
+    this.#expectViews();
     if (this.#staged) fillViews(this.#views, this.#staged);
     const crc = this.#views.reduce(
       (crc, view) => core.platform.crc32(view, crc),
@@ -112,7 +113,7 @@ export class Reservation {
       const { entry, fresh } = this.#room;
       this.#expectOurs("seal");
       noteBacked(core, fresh);
-      if (this.#yields && this.#isPresent()) {
+      if (this.#yields && this.#isOutdone()) {
         abortEntry(core, entry);
         return;
       }
@@ -150,9 +151,24 @@ export class Reservation {
     closeViews(mapping, views);
   }
 
-  #isPresent(): boolean {
-    const core = this.#core;
-    return findEntry(core, core.keys.encode(this.key)) !== -1;
+  /** Whether a younger entry of the key is there. */
+  #isOutdone(): boolean {
+    const { table, keys } = this.#core;
+    const present = findEntry(this.#core, keys.encode(this.key));
+    return present !== -1 &&
+      table.real(present, "sequence") >=
+        table.real(this.#room.entry, "sequence");
+  }
+
+  /** A view's buffer that was transferred away takes what is in it along. */
+  #expectViews(): void {
+    const length = this.#views.reduce((sum, view) => sum + view.length, 0);
+    if (length === this.size_bytes) return;
+    throw new ClosedError(
+      "seal",
+      `entry ${showKey(this.key)}`,
+      "its views were transferred away",
+    );
   }
 
   #expectOurs(verb: string): void {

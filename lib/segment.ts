@@ -96,6 +96,7 @@ export function createSegment(
   }`;
   return onHost("create", showPool(name), () => {
     expectFree(platform, name);
+    sweepUnfinished(platform, name);
     const fd = platform.createSegment(building, options.mode);
     let mapping: Mapping | undefined;
     try {
@@ -121,6 +122,30 @@ function expectFree(platform: Platform, name: string): void {
     "it exists already",
     `Destroy it first (cortex cache destroy ${name}), or choose another name`,
   );
+}
+
+/**
+ * Removes what a create of this name left that was killed: its maker's lock is
+ * free. One that has no size yet may not have come to take it.
+ */
+function sweepUnfinished(platform: Platform, name: string): void {
+  const prefix = `${BUILDING_PREFIX}${name}.`;
+  for (const found of platform.listSegments()) {
+    if (!found.startsWith(prefix) || found.includes(".", prefix.length)) {
+      continue;
+    }
+    let fd: Fd | undefined;
+    try {
+      fd = platform.openSegment(found);
+      if (platform.stat(fd).size_bytes > 0 && platform.tryLock(fd)) {
+        platform.unlinkSegment(found);
+      }
+    } catch {
+      // Gone meanwhile, or not ours: no matter for the pool to be made.
+    } finally {
+      if (fd !== undefined) platform.close(fd);
+    }
+  }
 }
 
 function fill(
@@ -241,6 +266,9 @@ function openFile(
     try {
       return platform.openSegment(PREFIX + name);
     } catch (error) {
+      if (isOsError(error, "EINVAL")) {
+        throw new CorruptError(verb, showPool(name), "it is not a cortex pool");
+      }
       if (!isOsError(error, "ENOENT")) throw error;
       throw new NotFoundError(
         verb,
@@ -275,6 +303,16 @@ function expectTrusted(
   );
 }
 
+/** Removes the pool that `fd` is open on, under its lock. */
+export function unlinkSegment(
+  platform: Platform,
+  name: string,
+  header: Header,
+): void {
+  platform.unlinkSegment(PREFIX + name);
+  header.set("state", PoolState.DESTROYED);
+}
+
 /**
  * Removes a pool. Processes that have it open keep their mapping until they
  * close it; none of them can change it any more.
@@ -306,8 +344,7 @@ export function destroySegment(
       if (platform.stat(fd).links === 0) {
         throw new NotFoundError("destroy", showPool(name), "it does not exist");
       }
-      platform.unlinkSegment(PREFIX + name);
-      header.set("state", PoolState.DESTROYED);
+      unlinkSegment(platform, name, header);
       platform.unlock(fd);
     } finally {
       mapping.close();

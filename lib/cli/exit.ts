@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { safe } from "./format.ts";
 import { CortexError, describeOsError, type ErrorCode } from "../errors.ts";
 
 const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
@@ -19,6 +20,8 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
 
 export const EXIT_USAGE = EXIT_CODES.USAGE;
 export const EXIT_CORRUPT = EXIT_CODES.CORRUPT;
+/** 128 + SIGPIPE: who reads our output has left. */
+export const EXIT_BROKEN_PIPE = 141;
 /** 128 + SIGINT, as a shell says it. */
 export const EXIT_INTERRUPTED = 130;
 
@@ -55,5 +58,5 @@ export function describeFailure(error: unknown): Failure {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s*\n\s*/g, " ");
+  return safe(text.replaceAll(/\s*\n\s*/g, " "));
 }

@@ -20,6 +20,17 @@ export function integer(what: string): (text: string) => number {
   };
 }
 
+/** A key as the command line gives it, which turns what is no UTF-8 into U+FFFD. */
+export function key(text: string): string {
+  if (!text.includes("\ufffd")) return text;
+  throw refuse("key", text, "it is not UTF-8");
+}
+
+/** The same, for one of several. */
+export function keys(text: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), key(text)];
+}
+
 export function percentage(text: string): number {
   const value = Number(text);
   if (/^\d+(\.\d+)?$/.test(text) && value >= 0 && value <= 100) return value;

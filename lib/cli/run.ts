@@ -4,7 +4,7 @@
  * @module
  */
 import { Command, CommanderError } from "commander";
-import { UsageError } from "../errors.ts";
+import { isOsError, UsageError } from "../errors.ts";
 import { VERSION } from "../layout.ts";
 import { CORTEX_VERSION } from "../version.ts";
 import type { CommandFactory } from "./command.ts";
@@ -23,7 +23,7 @@ import { putCommand } from "./commands/put.ts";
 import { restoreCommand } from "./commands/restore.ts";
 import { statusCommand } from "./commands/status.ts";
 import type { Context } from "./context.ts";
-import { describeFailure, EXIT_INTERRUPTED, EXIT_USAGE } from "./exit.ts";
+import { describeFailure, EXIT_BROKEN_PIPE, EXIT_USAGE } from "./exit.ts";
 
 /** In the order of the help. */
 const COMMANDS: Readonly<Record<string, CommandFactory>> = {
@@ -54,7 +54,7 @@ export async function run(context: Context): Promise<number> {
       if (error.exitCode === 0) return 0;
       if (error.code === "commander.help") return EXIT_USAGE; // it was printed
     }
-    if (isBrokenPipe(error)) return EXIT_INTERRUPTED;
+    if (isOsError(error, "EPIPE")) return EXIT_BROKEN_PIPE;
     const { lines, code } = describeFailure(asUsage(error));
     for (const line of lines) terminal.write("stderr", line + "\n");
     return code;
@@ -127,10 +127,6 @@ function asUsage(error: unknown): unknown {
     state,
     "See cortex cache --help, and --help after any command",
   );
-}
-
-function isBrokenPipe(error: unknown): boolean {
-  return (error as { code?: unknown } | null)?.code === "EPIPE";
 }
 
 const EXIT_HELP = `

@@ -32,6 +32,8 @@ export interface Manifest {
 export interface PoolRecord {
   readonly name: string;
   readonly uuid: string;
+  /** Permission bits of its segment. */
+  readonly mode: number;
   readonly size_bytes: number;
   readonly block_size_bytes: number;
   readonly max_entries: number;
@@ -87,6 +89,49 @@ export function writeManifest(
   }
 }
 
+/** What a manifest's text turned out to be, if it is none that can be used. */
+type Unusable = "not ours" | "damaged" | { readonly version: unknown };
+
+function parse(platform: Platform, text: string): Manifest | Unusable {
+  const [line = "", crc = ""] = text.split("\n");
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(line);
+  } catch {
+    return line.startsWith('{"format":"cortex-snapshot"')
+      ? "damaged"
+      : "not ours";
+  }
+  const { format, version } = (parsed ?? {}) as Partial<Manifest>;
+  if (format !== "cortex-snapshot") return "not ours";
+  if (version !== SNAPSHOT_VERSION) return { version };
+  const whole = crc === checksum(platform, line) && isManifest(parsed);
+  return whole ? parsed as Manifest : "damaged";
+}
+
+function refusal(what: Unusable, directory: string, verb: string) {
+  const snapshot = showSnapshot(directory);
+  if (what === "not ours") {
+    return new CorruptError(verb, snapshot, "its manifest is not one of ours");
+  }
+  if (what === "damaged") {
+    return new CorruptError(
+      verb,
+      snapshot,
+      "its manifest is damaged (checksum)",
+    );
+  }
+  return new CorruptError(
+    verb,
+    snapshot,
+    `it has format version ${what.version}, this cortex speaks version ${SNAPSHOT_VERSION}`,
+    "Use the cortex that made it",
+  );
+}
+
+const isUsable = (what: Manifest | Unusable): what is Manifest =>
+  typeof what === "object" && "format" in what;
+
 /**
  * Reads and checks the manifest of a directory.
  *
@@ -98,35 +143,32 @@ export function readManifest(
   directory: string,
   verb: string,
 ): Manifest {
-  const snapshot = showSnapshot(directory);
-  const text = readText(platform, directory, verb);
-  const [line = "", crc = ""] = text.split("\n");
-  let parsed: unknown;
+  const found = parse(platform, readText(platform, directory, verb));
+  if (isUsable(found)) return found;
+  throw refusal(found, directory, verb);
+}
+
+/**
+ * The manifest that a save is going to replace, if there is one. One of ours that
+ * is damaged may be replaced.
+ *
+ * @throws {CorruptError} if it is of another version, or not one of ours.
+ */
+export function readFormerManifest(
+  platform: Platform,
+  directory: string,
+): Manifest | undefined {
+  let text: string;
   try {
-    parsed = JSON.parse(line);
-  } catch {
-    throw new CorruptError(verb, snapshot, "its manifest is not one of ours");
+    text = readText(platform, directory, "persist");
+  } catch (error) {
+    if (error instanceof NotFoundError) return undefined;
+    throw error;
   }
-  const { format, version } = (parsed ?? {}) as Partial<Manifest>;
-  if (format !== "cortex-snapshot") {
-    throw new CorruptError(verb, snapshot, "its manifest is not one of ours");
-  }
-  if (version !== SNAPSHOT_VERSION) {
-    throw new CorruptError(
-      verb,
-      snapshot,
-      `it has format version ${version}, this cortex speaks version ${SNAPSHOT_VERSION}`,
-      "Use the cortex that made it",
-    );
-  }
-  if (crc !== checksum(platform, line) || !isManifest(parsed)) {
-    throw new CorruptError(
-      verb,
-      snapshot,
-      "its manifest is damaged (checksum)",
-    );
-  }
-  return parsed;
+  const found = parse(platform, text);
+  if (isUsable(found)) return found;
+  if (found === "damaged") return undefined;
+  throw refusal(found, directory, "persist");
 }
 
 function readText(
@@ -170,14 +212,21 @@ function missing(directory: string, verb: string, error: unknown): unknown {
   return error;
 }
 
+/** The names of snapshots' files, whole or in the making. */
+export function isOurFile(name: string): boolean {
+  return FILE_NAME.test(name.replace(/\.tmp$/, "")) ||
+    /^MANIFEST\.[0-9a-f]{32}\.tmp$/.test(name);
+}
+
 /** Whether every field has its type: a checksum only says that it is whole. */
 function isManifest(value: unknown): value is Manifest {
   const { generation, created_at, pool, file } = value as Partial<Manifest>;
+  if (!pool || !file) return false;
   return isCount(generation) && isCount(created_at) &&
-    pool !== undefined && file !== undefined &&
     [pool.name, pool.uuid, pool.policy, pool.tier, pool.namespace, file.nonce]
       .every((text) => typeof text === "string") &&
     [
+      pool.mode ?? 0o600,
       pool.size_bytes,
       pool.block_size_bytes,
       pool.max_entries,
@@ -197,6 +246,10 @@ function isManifest(value: unknown): value is Manifest {
     FILE_NAME.test(file.name); // so that it cannot lead out of the directory
 }
 
+/** So far below 2^53 that what is counted on from it never gets there. */
+const COUNT_MAX = 2 ** 52;
+
 function isCount(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  return Number.isSafeInteger(value) && (value as number) >= 0 &&
+    (value as number) < COUNT_MAX;
 }

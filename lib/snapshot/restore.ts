@@ -8,7 +8,13 @@
  * @module
  */
 import type { Fd, Platform } from "../../ffi/platform.ts";
-import { CorruptError, NoSpaceError, onHost } from "../errors.ts";
+import {
+  CorruptError,
+  CortexError,
+  NoSpaceError,
+  onHost,
+  UsageError,
+} from "../errors.ts";
 import type { Tier } from "../header.ts";
 import { fromHex } from "../hex.ts";
 import { SNAPSHOT_ALIGN_BYTES, SNAPSHOT_HEAD_BYTES } from "../layout.ts";
@@ -71,11 +77,20 @@ export function* restoreSteps(
       whole = true;
       return report;
     } finally {
+      if (!whole) discard(pool);
       pool.close();
-      if (!whole) Pool.destroy(name, { platform });
     }
   } finally {
     reader.close();
+  }
+}
+
+/** Removes the pool that we made, unless somebody else did already. */
+function discard(pool: Pool): void {
+  try {
+    pool.destroy();
+  } catch (error) {
+    if (!(error instanceof CortexError)) throw error;
   }
 }
 
@@ -87,24 +102,28 @@ function createLike(
   directory: string,
 ): Pool {
   const { pool: was } = manifest;
-  if (!isPolicyName(was.policy)) {
+  const { policy } = was;
+  if (!isPolicyName(policy)) {
     throw new CorruptError(
       "restore",
       showSnapshot(directory),
-      `this cortex has no policy ${JSON.stringify(was.policy)}`,
+      `this cortex has no policy ${JSON.stringify(policy)}`,
     );
   }
-  const pool = Pool.create(name, {
-    platform,
-    size: was.size_bytes,
-    blockSize: was.block_size_bytes,
-    maxEntries: was.max_entries,
-    policy: was.policy,
-    tier: was.tier as Tier,
-    namespace: was.namespace,
-  });
+  const pool = asMade(directory, () =>
+    Pool.create(name, {
+      platform,
+      mode: was.mode ?? 0o600,
+      size: was.size_bytes,
+      blockSize: was.block_size_bytes,
+      maxEntries: was.max_entries,
+      policy,
+      tier: was.tier as Tier,
+      namespace: was.namespace,
+    }));
   const { core } = pool;
   core.change("restore", () => {
+    core.header.set("loading", 1);
     restoreTick(core.control.u32, was.tick);
     core.header.setStat("next_sequence", Math.max(1, was.next_sequence));
     for (const name of ["hits", "misses", "evictions", "deletes"] as const) {
@@ -114,6 +133,21 @@ function createLike(
   return pool;
 }
 
+/** What no pool can be like was not one: the manifest is wrong, not the user. */
+function asMade<T>(directory: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new CorruptError(
+      "restore",
+      showSnapshot(directory),
+      "its manifest tells of a pool that cannot be",
+      error.message,
+    );
+  }
+}
+
 function* load(
   pool: Pool,
   reader: Reader,
@@ -121,17 +155,19 @@ function* load(
   directory: string,
 ): Generator<Progress, RestoreReport> {
   const { records, value_bytes } = manifest.file;
-  let entries = 0, damaged = 0, left_out = 0, done_bytes = 0;
+  const keys = new Set<string>();
+  let loaded = 0, left_out = 0, done_bytes = 0;
   for (const found of reader.records()) {
     const outcome = loadRecord(pool, reader, found);
     if (outcome === "loaded") {
-      entries++;
+      loaded++;
+      keys.add(found.key); // one that was replaced during the save is there twice
       done_bytes += found.record.size_bytes;
-    } else if (outcome === "damaged") damaged++;
-    else left_out++;
+    } else if (outcome === "left out") left_out++;
     yield { done_bytes, total_bytes: value_bytes };
   }
-  damaged = Math.max(damaged, records - entries - left_out);
+  const entries = keys.size;
+  const damaged = Math.max(0, records - loaded - left_out);
   if (entries === 0 && damaged > 0) {
     throw new CorruptError(
       "restore",
@@ -154,6 +190,7 @@ function* load(
 function settle(pool: Pool, manifest: Manifest): void {
   const { core } = pool;
   core.change("restore", () => {
+    core.header.set("loading", 0);
     core.header.setStat("puts", manifest.pool.puts);
     core.header.setStat("last_persist_at", manifest.created_at);
   });
@@ -188,6 +225,7 @@ function loadRecord(pool: Pool, reader: Reader, found: Found): Outcome {
     return "loaded";
   } catch (error) {
     if (error instanceof NoSpaceError) return "left out";
+    if (error instanceof UsageError) return "damaged"; // no entry can be like that
     throw error;
   }
 }
@@ -298,16 +336,20 @@ class Reader {
     let at = SNAPSHOT_HEAD_BYTES;
     while (at < this.#size_bytes) {
       const found = this.#recordAt(at);
-      if (!found) {
+      if (!found || !this.#holds(found)) {
         at = this.#nextMark(at + SNAPSHOT_ALIGN_BYTES);
         continue;
       }
       yield found;
       const { size_bytes } = found.record;
       const length = found.value_at + size_bytes - at;
-      // A record whose value runs past the end is the last.
       at += length + padding(length);
     }
+  }
+
+  /** Whether the value ends within the file. */
+  #holds({ record, value_at }: Found): boolean {
+    return value_at + record.size_bytes <= this.#size_bytes;
   }
 
   /**

@@ -10,7 +10,7 @@
 import type { Fd } from "../../ffi/platform.ts";
 import { pieces } from "../contents.ts";
 import type { Core } from "../core.ts";
-import { BusyError, CortexError, onHost } from "../errors.ts";
+import { BusyError, CortexError, FailedError, onHost } from "../errors.ts";
 import type { EntryNumber } from "../entry_table.ts";
 import { describePool } from "../describe.ts";
 import { toHex } from "../hex.ts";
@@ -20,11 +20,13 @@ import {
   SNAPSHOT_VERSION,
 } from "../layout.ts";
 import { pinEntry } from "../lookup.ts";
+import { showPool } from "../segment.ts";
 import { currentTick } from "../tick.ts";
 import { closeViews, openViews } from "../views.ts";
 import {
+  isOurFile,
   type Manifest,
-  readManifest,
+  readFormerManifest,
   showSnapshot,
   writeManifest,
 } from "./manifest.ts";
@@ -63,6 +65,14 @@ export function* saveSteps(
   directory: string,
 ): Generator<Progress, PersistReport> {
   core.expectAttached("persist");
+  if (core.header.get("loading") !== 0) {
+    throw new FailedError(
+      "persist",
+      showPool(core.name),
+      "its restore has not come to its end",
+      "Wait for it; if it was killed, destroy the pool and restore it again",
+    );
+  }
   const { files } = core.platform;
   const what = showSnapshot(directory);
   const lock = onHost("persist", what, () => {
@@ -91,13 +101,17 @@ interface Source {
   readonly size_bytes: number;
 }
 
-/** Sealed entries, the most recently used first. */
-function listSources(core: Core): Source[] {
+/** Under steady writing each pass is shorter than the one before; this ends it. */
+const PASSES_MAX = 4;
+
+/** Sealed entries made from `since` on, the most recently used first. */
+function listSources(core: Core, since: number): Source[] {
   const { table } = core;
   const sources: Source[] = [];
   for (let entry = 0; entry < table.count; entry++) {
     const generation = table.generation(entry);
     if (table.state(entry) !== EntryState.SEALED) continue;
+    if (table.real(entry, "sequence") < since) continue;
     sources.push({
       entry,
       generation,
@@ -133,14 +147,18 @@ class Saver {
   }
 
   *run(): Generator<Progress, PersistReport> {
-    const former = this.#formerManifest();
+    const former = this.#onDisk(() =>
+      readFormerManifest(this.#core.platform, this.#directory)
+    );
+    // A damaged manifest may still be mended by hand: its file stays till then.
+    if (former) this.#onDisk(() => this.#sweep(former));
     const generation = (former?.generation ?? 0) + 1;
     const number = String(generation).padStart(8, "0");
     const name = `base-${number}-${this.#nonceText.slice(0, 8)}.cortex`;
     const created_at = this.#core.platform.now();
     yield* this.#writeFile(name, created_at);
     const manifest = this.#manifest(name, generation, created_at);
-    this.#onDisk(() => this.#publish(manifest, former));
+    this.#onDisk(() => this.#publish(manifest));
     this.#noteSaved(created_at);
     return {
       path: this.#directory,
@@ -165,13 +183,13 @@ class Saver {
     }
   }
 
-  /** What is there now; a damaged manifest is replaced like any other. */
-  #formerManifest(): Manifest | undefined {
-    try {
-      return readManifest(this.#core.platform, this.#directory, "persist");
-    } catch (error) {
-      if (error instanceof CortexError) return undefined;
-      throw error;
+  /** Removes what a killed save left: we hold the directory's lock. */
+  #sweep(current: Manifest | undefined): void {
+    const { files } = this.#core.platform;
+    for (const name of files.list(this.#directory)) {
+      if (isOurFile(name) && name !== current?.file.name) {
+        files.remove(`${this.#directory}/${name}`);
+      }
     }
   }
 
@@ -201,13 +219,19 @@ class Saver {
     this.#onDisk(() =>
       this.#append(fd, encodeHead(platform, this.#nonce, created_at))
     );
-    const sources = listSources(this.#core);
-    const total_bytes = sources.reduce((sum, one) => sum + one.size_bytes, 0);
-    let done_bytes = 0;
-    for (const source of sources) {
-      this.#onDisk(() => this.#writeEntry(fd, source));
-      done_bytes += source.size_bytes;
-      yield { done_bytes, total_bytes };
+    let total_bytes = 0, done_bytes = 0, since = 0;
+    // What was put or replaced during a pass is for the next one.
+    for (let pass = 0; pass < PASSES_MAX; pass++) {
+      const next = this.#core.header.stat("next_sequence");
+      const sources = listSources(this.#core, since);
+      if (sources.length === 0) break;
+      total_bytes += sources.reduce((sum, one) => sum + one.size_bytes, 0);
+      for (const source of sources) {
+        this.#onDisk(() => this.#writeEntry(fd, source));
+        done_bytes += source.size_bytes;
+        yield { done_bytes, total_bytes };
+      }
+      since = next;
     }
   }
 
@@ -229,8 +253,8 @@ class Saver {
     const { table, contents, platform, geometry, mapping, keys } = this.#core;
     const lengths = table.textLengths(entry);
     const text = contents.bytes(entry);
-    const extents = table.extents(entry);
-    if (!lengths || !text || !extents) {
+    const extents = table.backedExtents(entry);
+    if (!lengths || !text || !extents || !table.isSound(entry)) {
       this.#damaged++;
       return;
     }
@@ -297,6 +321,7 @@ class Saver {
       pool: {
         name: core.name,
         uuid: status.uuid,
+        mode: core.platform.stat(core.fd).mode,
         size_bytes: status.size_bytes,
         block_size_bytes: status.block_size_bytes,
         max_entries: status.max_entries,
@@ -323,7 +348,7 @@ class Saver {
   }
 
   /** The step that counts; then what it replaced is litter. */
-  #publish(manifest: Manifest, former: Manifest | undefined): void {
+  #publish(manifest: Manifest): void {
     const { files } = this.#core.platform;
     const path = (name: string) => `${this.#directory}/${name}`;
     try {
@@ -333,9 +358,7 @@ class Saver {
       throw error;
     }
     files.sync(this.#directoryFd);
-    if (former && files.exists(path(former.file.name))) {
-      files.remove(path(former.file.name));
-    }
+    this.#sweep(manifest);
   }
 
   #onDisk<T>(run: () => T): T {

@@ -75,7 +75,7 @@ test("format v1 has its header's fields where it has them", () => {
     used_blocks: 544,
     committed_blocks: 548,
     slot_limit: 552,
-    padding: 556,
+    loading: 556,
     modified_at: 560,
     last_persist_at: 568,
     next_sequence: 576,

@@ -3,6 +3,7 @@ import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { count } from "../format.ts";
 import { noSuchKey } from "../errors.ts";
+import { keys as parseKeys } from "../options.ts";
 
 export const deleteCommand: CommandFactory = (context) =>
   withJson(subcommand(
@@ -11,7 +12,7 @@ export const deleteCommand: CommandFactory = (context) =>
     "delete llama-cache prompt-1 prompt-2",
   ))
     .argument("<name>", "name of the pool")
-    .argument("<keys...>", "keys of the entries")
+    .argument("<keys...>", "keys of the entries", parseKeys)
     .action((name: string, keys: string[], options: JsonOption) => {
       using pool = Pool.open(name, { platform: context.platform() });
       const missing = keys.find((key) => !pool.has(key));

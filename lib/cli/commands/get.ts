@@ -6,6 +6,7 @@ import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { noSuchKey } from "../errors.ts";
 import { entryToJson } from "../pool_json.ts";
+import { key as parseKey } from "../options.ts";
 
 interface Options extends JsonOption {
   readonly output?: string;
@@ -18,7 +19,7 @@ export const getCommand: CommandFactory = (context) =>
     "get llama-cache prompt-1 --output state.bin",
   ))
     .argument("<name>", "name of the pool")
-    .argument("<key>", "key of the entry")
+    .argument("<key>", "key of the entry", parseKey)
     .option("--output <file>", "write the value to this file")
     .action((name: string, key: string, options: Options) => {
       const { output, json } = options;

@@ -2,6 +2,7 @@ import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { count } from "../format.ts";
 import { observe } from "../observe.ts";
+import { keys as parseKeys } from "../options.ts";
 
 export const matchCommand: CommandFactory = (context) =>
   withJson(subcommand(
@@ -10,7 +11,7 @@ export const matchCommand: CommandFactory = (context) =>
     "match llama-cache key-1 key-2 key-3",
   ))
     .argument("<name>", "name of the pool")
-    .argument("<keys...>", "the chain's keys, first to last")
+    .argument("<keys...>", "the chain's keys, first to last", parseKeys)
     .action((name: string, keys: string[], options: JsonOption) => {
       using pool = observe(context, name);
       const matched = keys.slice(0, pool.match(keys));

@@ -6,7 +6,7 @@ import type { PutOptions } from "../../plan.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
-import { integer, json } from "../options.ts";
+import { integer, json, key as parseKey } from "../options.ts";
 
 interface Options extends JsonOption, PutOptions {
   readonly file?: string;
@@ -19,7 +19,7 @@ export const putCommand: CommandFactory = (context) =>
     "put llama-cache prompt-1 --file state.bin --tokens 2000",
   ))
     .argument("<name>", "name of the pool")
-    .argument("<key>", "key of the entry, up to 1,024 bytes")
+    .argument("<key>", "key of the entry, up to 1,024 bytes", parseKey)
     .option("--file <file>", "read the value from this file")
     .option("--parent <key>", "key of the entry that this one extends")
     .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
