@@ -33,7 +33,7 @@ export interface PoolRecord {
   readonly name: string;
   readonly uuid: string;
   /** Permission bits of its segment. */
-  readonly mode: number;
+  readonly mode?: number;
   readonly size_bytes: number;
   readonly block_size_bytes: number;
   readonly max_entries: number;

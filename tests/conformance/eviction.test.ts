@@ -359,3 +359,19 @@ test("what a closed handle had pinned and reserved can be used again", () => {
   assertBytes(valueOf(temp.pool, "all"), all);
   assertWhole(temp.pool);
 });
+
+test("a large put into a pool in pieces does not evict everything", () => {
+  using temp = tempPool({ size: "1M", maxEntries: 200 });
+  const { blocks } = temp.pool.status();
+  putBlocks(temp.pool, numbered(blocks));
+  // Free all but every tenth block: much room, in runs of nine.
+  for (const [i, key] of numbered(blocks).entries()) {
+    if (i % 10 !== 0) temp.pool.delete(key);
+  }
+  const before = temp.pool.status().entries;
+  temp.pool.put("large", bytesOf("large", 80 * BLOCK));
+  assert.ok(
+    temp.pool.status().entries > before / 2,
+    `${temp.pool.status().entries} of ${before} are left`,
+  );
+});

@@ -395,3 +395,40 @@ test("metadata that is no JSON is refused with a typed error", () => {
   using hit = temp.pool.get("k");
   assertRefuses(() => hit?.meta, CorruptError, /metadata/);
 });
+
+test("a record whose extents were changed gives no other entry's bytes", () => {
+  using temp = tempPool();
+  temp.pool.put("a", bytesOf("a", 4096));
+  temp.pool.put("b", bytesOf("b", 4096));
+  const { core } = temp.pool;
+  const [a, b] = [recordOf(core, "a"), recordOf(core, "b")];
+  core.control.u32[recordOffset(core, a, "extents") >> 2] =
+    core.table.extents(b)![0]!.start;
+  {
+    using hit = temp.pool.get("a");
+    assertRefuses(() => hit?.bytes, CorruptError);
+  }
+  // And letting it go frees no block of the other's.
+  temp.pool.delete("a");
+  for (const key of ["c", "d"]) temp.pool.put(key, bytesOf(key, 4096));
+  assertBytes(valueOf(temp.pool, "b"), bytesOf("b", 4096));
+  assertWhole(temp.pool);
+});
+
+test("a create removes what a killed one of its name left, and no other's", () => {
+  using temp = tempName();
+  const host = hostPlatform();
+  const left = [
+    `.cortex.${temp.name}.00000000`,
+    `.cortex.${temp.name}.x.00000000`,
+  ];
+  for (const name of left) {
+    const fd = host.createSegment(name, 0o600);
+    host.truncate(fd, 4096);
+    host.close(fd);
+  }
+  Pool.create(temp.name, { size: "1M" }).close();
+  const names = host.listSegments();
+  assert.deepEqual(left.map((name) => names.includes(name)), [false, true]);
+  host.unlinkSegment(left[1]!);
+});

@@ -340,3 +340,109 @@ test("an entry that is put while a restore goes on is kept", () => {
   assert.equal(pool.status().entries, 5);
   assert.deepEqual(pool.check({ values: true }), { ok: true, problems: [] });
 });
+
+function fill(pool: Pool, fill: number): void {
+  for (let i = 0; i < 5; i++) {
+    pool.put(`key-${i}`, new Uint8Array(100).fill(fill));
+  }
+}
+
+test("a restore that fails destroys no pool that took the name meanwhile", () => {
+  using place = temporary();
+  const { name, path } = place;
+  {
+    using pool = Pool.create(name, { size: "1M" });
+    fill(pool, 1);
+    persist(pool, { path });
+  }
+  place.destroy();
+  const loading = restoringSteps(name, { path });
+  loading.next();
+  Pool.destroy(name);
+  using other = Pool.create(name, { size: "1M" });
+  other.put("mine", new Uint8Array(10));
+  assert.throws(() => {
+    while (!loading.next().done);
+  }, { code: "NOT_FOUND" });
+  assert.ok(Pool.list().includes(name));
+  assert.ok(other.has("mine"));
+});
+
+test("a pool whose restore was cut off is not saved over its snapshot", () => {
+  using place = temporary();
+  const { name, path } = place;
+  {
+    using pool = Pool.create(name, { size: "1M", mode: 0o640 });
+    fill(pool, 1);
+    persist(pool, { path });
+  }
+  place.destroy();
+  const loading = restoringSteps(name, { path });
+  loading.next(); // and no more, as if it had been killed here
+  {
+    using pool = Pool.open(name);
+    assert.throws(() => persist(pool, { path }), { code: "FAILED" });
+    assert.equal(pool.core.platform.stat(pool.core.fd).mode, 0o640);
+  }
+  place.destroy();
+  assert.equal(restore(name, { path }).entries, 5);
+  using pool = Pool.open(name);
+  persist(pool, { path });
+});
+
+test("a save removes what killed ones left, and nothing of others", () => {
+  using place = temporary();
+  const { name, path } = place;
+  using pool = Pool.create(name, { size: "1M" });
+  fill(pool, 1);
+  persist(pool, { path });
+  const litter = [
+    "base-00000002-0123abcd.cortex.tmp",
+    "base-00000002-0123abcd.cortex",
+    `MANIFEST.${"0".repeat(32)}.tmp`,
+  ];
+  for (const file of [...litter, "notes.txt"]) {
+    writeFileSync(join(path, file), "x");
+  }
+  persist(pool, { path });
+  const left = readdirSync(path).sort();
+  assert.equal(left.length, 3, left.join());
+  assert.deepEqual([left[0], left[2]], ["MANIFEST", "notes.txt"]);
+});
+
+test("a save replaces no manifest that is not ours, or of another version", () => {
+  using place = temporary();
+  const { name, path } = place;
+  using pool = Pool.create(name, { size: "1M" });
+  const manifest = join(path, "MANIFEST");
+  for (
+    const text of [
+      "include *.py\n",
+      '{"format":"cortex-snapshot","version":2}\n',
+    ]
+  ) {
+    writeFileSync(manifest, text);
+    assert.throws(() => persist(pool, { path }), { code: "CORRUPT" });
+    assert.equal(readFileSync(manifest, "utf8"), text);
+  }
+});
+
+test("keys that are replaced while a save goes on are in it, in one version", () => {
+  using place = temporary();
+  const { name, path } = place;
+  {
+    using pool = Pool.create(name, { size: "1M" });
+    fill(pool, 1);
+    const saving = persistSteps(pool, { path });
+    saving.next();
+    fill(pool, 2);
+    while (!saving.next().done);
+  }
+  place.destroy();
+  const report = restore(name, { path });
+  assert.deepEqual([report.entries, report.damaged], [5, 0]);
+  using pool = Pool.open(name);
+  for (const { value } of contents(pool)) {
+    assert.equal(value, Array(100).fill(2).join());
+  }
+});

@@ -679,3 +679,19 @@ test("an entry of another namespace is not found", () => {
   assert.equal(temp.pool.has("k"), false);
   assert.equal(temp.pool.get("k"), undefined);
 });
+
+test("a view that was transferred away breaks neither release, seal nor close", () => {
+  using temp = tempPool();
+  temp.pool.put("k", bytesOf("k", 4096));
+  const hit = temp.pool.get("k")!;
+  hit.bytes.buffer.transfer();
+  hit.release();
+  temp.pool.delete("k");
+  assert.equal(temp.pool.status().used_bytes, 0);
+  const slot = temp.pool.reserve("x", 4096);
+  slot.bytes.buffer.transfer();
+  assertRefuses(() => slot.seal(), ClosedError);
+  slot.abort();
+  assert.equal(temp.pool.has("x"), false);
+  temp.pool.close();
+});
