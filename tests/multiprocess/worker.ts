@@ -125,7 +125,9 @@ function mixed(): void {
   console.log("ready");
   const counts = { puts: 0, hits: 0, misses: 0, bytes: 0 };
   for (; counts.puts < work_ms; counts.puts++) {
-    const size_bytes = Math.floor(4096 * 2048 ** (random(1001) / 1000));
+    const size_bytes = Math.floor(
+      4096 * 2048 ** Math.sqrt(random(1001) / 1000),
+    );
     const key = `mixed-${me}-${counts.puts}`;
     pool.put(key, stampedValue(key, me, counts.puts, size_bytes));
     const other = `mixed-${1 + random(4)}-${random(counts.puts + 1)}`;
