@@ -15,13 +15,11 @@ export class Control {
   readonly u32: Uint32Array;
   /** Index with `offset >> 3`. */
   readonly f64: Float64Array;
-  readonly #view: DataView;
 
   constructor(buffer: ArrayBuffer) {
     this.u8 = new Uint8Array(buffer);
     this.u32 = new Uint32Array(buffer);
     this.f64 = new Float64Array(buffer);
-    this.#view = new DataView(buffer);
   }
 
   static of(mapping: Mapping, geometry: Geometry): Control {
@@ -51,10 +49,5 @@ export class Control {
   /** A range for {@linkcode Bitmap} and the like: whole words. */
   words(offset: number, length_bytes: number): Uint32Array {
     return this.u32.subarray(offset >> 2, (offset + length_bytes) >> 2);
-  }
-
-  /** For cold code, where a name reads better than an index. */
-  get view(): DataView {
-    return this.#view;
   }
 }

@@ -286,7 +286,7 @@ export class EntryTable {
     const lengths = this.textLengths(entry);
     if (!lengths) return undefined;
     const { key_bytes, parent_bytes, meta_bytes } = lengths;
-    const needed = this.#blocksFor(
+    const needed = this.blocksFor(
       this.size_bytes(entry),
       key_bytes + parent_bytes + meta_bytes,
     );
@@ -330,10 +330,6 @@ export class EntryTable {
 
   /** Blocks for a value and its text. */
   blocksFor(size_bytes: number, text_bytes: number): number {
-    return this.#blocksFor(size_bytes, text_bytes);
-  }
-
-  #blocksFor(size_bytes: number, text_bytes: number): number {
     const { bytes } = storedBytes(size_bytes, text_bytes);
     return Math.ceil(bytes / this.#geometry.block_bytes);
   }
