@@ -7,6 +7,8 @@ import type { Libc, Region } from "./libc.ts";
 
 const LIBC = {
   __errno_location: { parameters: [], result: "pointer" },
+  // const char *, int flags, mode_t: the last as a variable argument, in a register
+  open: { parameters: ["buffer", "i32", "u32"], result: "i32" },
   renameat2: {
     // int olddirfd, const char *, int newdirfd, const char *, unsigned flags
     parameters: ["i32", "buffer", "i32", "buffer", "u32"],
@@ -19,6 +21,12 @@ const LIBC = {
     result: "i32",
   },
   fchmod: { parameters: ["i32", "u32"], result: "i32" }, // int, mode_t
+  pread: {
+    // int fd, void *buf, size_t count, off_t offset
+    parameters: ["i32", "buffer", "usize", "i64"],
+    result: "isize",
+  },
+  write: { parameters: ["i32", "buffer", "usize"], result: "isize" },
   ftruncate: { parameters: ["i32", "i64"], result: "i32" }, // int, off_t
   fallocate: {
     // int fd, int mode, off_t offset, off_t len
@@ -32,6 +40,12 @@ const LIBC = {
   },
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
   madvise: { parameters: ["pointer", "usize", "i32"], result: "i32" },
+  msync: { parameters: ["pointer", "usize", "i32"], result: "i32" },
+  syscall: {
+    // long number, ...: registers are passed alike on x86-64 and arm64
+    parameters: ["i64", "i64", "i64", "i64", "i64", "i64"],
+    result: "i64",
+  },
   flock: { parameters: ["i32", "i32"], result: "i32" }, // int fd, int operation
   fcntl: {
     parameters: ["i32", "i32", "buffer"], // int fd, int cmd, struct flock *
@@ -45,6 +59,7 @@ const LIBC = {
   geteuid: { parameters: [], result: "u32" },
   getegid: { parameters: [], result: "u32" },
   getgroups: { parameters: ["i32", "buffer"], result: "i32" },
+  confstr: { parameters: ["i32", "buffer", "usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 // In librt until glibc 2.34, in libc since.
@@ -65,6 +80,7 @@ export function bindDeno(): Libc {
 
   function mapRegion(address: Deno.PointerObject, length: number): Region {
     return {
+      address: Number(Deno.UnsafePointer.value(address)),
       view: (offset, size) =>
         Deno.UnsafePointerView.getArrayBuffer(address, size, offset),
       madvise: (offset, size, advice) =>
@@ -73,18 +89,32 @@ export function bindDeno(): Libc {
           BigInt(size),
           advice,
         ),
+      msync: (flags) => libc.msync(address, BigInt(length), flags),
       munmap: () => libc.munmap(address, BigInt(length)),
     };
   }
 
   return {
     runtime: `deno ${Deno.version.deno}`,
+    architecture: process.arch === "arm64" ? "arm64" : "x64",
     windowLimit_bytes: Number.MAX_SAFE_INTEGER,
     crc32: (data, seed) => zlib().crc32(data, seed),
+    syscall: (number, a, b = 0, c = 0, d = 0, e = 0) =>
+      Number(
+        libc.syscall(
+          BigInt(number),
+          BigInt(a),
+          BigInt(b),
+          BigInt(c),
+          BigInt(d),
+          BigInt(e),
+        ),
+      ),
     errno: () => {
       const location = libc.__errno_location();
       return location ? new Deno.UnsafePointerView(location).getInt32() : 0;
     },
+    open: (path, flags, mode) => libc.open(bytes(path), flags, mode),
     shm_open: (name, oflag, mode) => shm.shm_open(bytes(name), oflag, mode),
     shm_unlink: (name) => shm.shm_unlink(bytes(name)),
     renameat2: (olddir, oldpath, newdir, newpath, flags) =>
@@ -93,6 +123,10 @@ export function bindDeno(): Libc {
     statx: (dir, path, flags, mask, out) =>
       libc.statx(dir, bytes(path), flags, mask, bytes(out)),
     fchmod: (fd, mode) => libc.fchmod(fd, mode),
+    pread: (fd, into, count, offset) =>
+      Number(libc.pread(fd, bytes(into), BigInt(count), BigInt(offset))),
+    write: (fd, from, count) =>
+      Number(libc.write(fd, bytes(from), BigInt(count))),
     ftruncate: (fd, length) => libc.ftruncate(fd, BigInt(length)),
     fallocate: (fd, mode, offset, length) =>
       libc.fallocate(fd, mode, BigInt(offset), BigInt(length)),
@@ -111,6 +145,8 @@ export function bindDeno(): Libc {
     geteuid: () => libc.geteuid(),
     getegid: () => libc.getegid(),
     getgroups: (size, list) => libc.getgroups(size, bytes(list)),
+    confstr: (name, buffer, length) =>
+      Number(libc.confstr(name, bytes(buffer), BigInt(length))),
   };
 }
 

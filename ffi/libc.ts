@@ -4,7 +4,9 @@
  *
  * @module
  */
+import { errnoName } from "./errno.ts";
 import { FILES } from "./files.ts";
+import { LibcMapping } from "./mapping.ts";
 import {
   type Fd,
   type Files,
@@ -12,12 +14,17 @@ import {
   type Mapping,
   OsError,
   type Platform,
+  type Transfers,
 } from "./platform.ts";
+import { KernelTransfers } from "./transfers.ts";
 
 /** A mapped range of memory; no address leaves the adapter. */
 export interface Region {
+  /** Of its first byte; only for what the kernel is told of it. */
+  readonly address: number;
   view(offset: number, length: number): ArrayBuffer;
   madvise(offset: number, length: number, advice: number): number;
+  msync(flags: number): number;
   munmap(): number;
 }
 
@@ -27,10 +34,21 @@ export interface Region {
  */
 export interface Libc {
   readonly runtime: string;
+  readonly architecture: "x64" | "arm64";
   readonly windowLimit_bytes: number;
+  /** `syscall(2)`, for calls that the C library has no name for. */
+  syscall(
+    number: number,
+    a: number,
+    b?: number,
+    c?: number,
+    d?: number,
+    e?: number,
+  ): number;
   /** As zlib's. */
   crc32(bytes: Uint8Array, seed: number): number;
   errno(): number;
+  open(path: Uint8Array, flags: number, mode: number): number;
   shm_open(name: Uint8Array, oflag: number, mode: number): number;
   shm_unlink(name: Uint8Array): number;
   renameat2(
@@ -49,6 +67,10 @@ export interface Libc {
     out: Uint8Array,
   ): number;
   fchmod(fd: number, mode: number): number;
+  pread(fd: number, into: Uint8Array, count: number, offset: number): number;
+  write(fd: number, from: Uint8Array, count: number): number;
+  /** Only where the runtime's own way takes long, and has nothing to save. */
+  readonly _exit?: (code: number) => void;
   ftruncate(fd: number, length: number): number;
   fallocate(fd: number, mode: number, offset: number, length: number): number;
   mmap(length: number, prot: number, flags: number, fd: number):
@@ -61,49 +83,34 @@ export interface Libc {
   geteuid(): number;
   getegid(): number;
   getgroups(size: number, list: Uint8Array): number;
+  confstr(name: number, buffer: Uint8Array, length: number): number;
 }
 
 // The C library's constants, equal on x86-64 and arm64.
 const O_RDWR = 2, O_CREAT = 0o100, O_EXCL = 0o200;
+const O_CLOEXEC = 0o2000000;
+const O_NOFOLLOW = { x64: 0o400000, arm64: 0o100000 } as const;
 const O_NONBLOCK = 0o4000; // so that a FIFO put in our place cannot hang us
 const AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, RENAME_NOREPLACE = 1;
 const STATX_BASIC_STATS = 0x7ff, S_IFMT = 0o170000, S_IFREG = 0o100000;
-const PROT_READ = 1, PROT_WRITE = 2, MAP_SHARED = 1;
-const MADV_DONTDUMP = 16, MADV_POPULATE_WRITE = 23;
+const PROT_READ = 1, PROT_WRITE = 2;
+const MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_ANONYMOUS = 32;
+const MADV_DONTDUMP = 16;
 const LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
 const F_OFD_GETLK = 36, F_OFD_SETLK = 37;
 const F_WRLCK = 1, F_UNLCK = 2;
+const CS_GNU_LIBC_VERSION = 2;
+
+/** What `stat` counts in, whatever the file system's own unit. */
+const SECTOR_BYTES = 512;
 
 /** Where glibc keeps POSIX shared memory. */
 const SHM_DIRECTORY = "/dev/shm";
 
-const ERRNO: Readonly<Record<number, string>> = {
-  1: "EPERM",
-  2: "ENOENT",
-  4: "EINTR",
-  5: "EIO",
-  9: "EBADF",
-  11: "EAGAIN",
-  12: "ENOMEM",
-  13: "EACCES",
-  16: "EBUSY",
-  17: "EEXIST",
-  20: "ENOTDIR",
-  21: "EISDIR",
-  22: "EINVAL",
-  23: "ENFILE",
-  24: "EMFILE",
-  27: "EFBIG",
-  28: "ENOSPC",
-  30: "EROFS",
-  36: "ENAMETOOLONG",
-  37: "ENOLCK",
-  38: "ENOSYS",
-  40: "ELOOP",
-  75: "EOVERFLOW",
-  95: "EOPNOTSUPP",
-  122: "EDQUOT",
-};
+/** Loaded on first use: it costs Bun a start-up. */
+function zlib(): typeof import("node:zlib") {
+  return process.getBuiltinModule("node:zlib");
+}
 
 const encoder = new TextEncoder();
 const EMPTY_PATH = new Uint8Array(1);
@@ -124,7 +131,8 @@ export class LibcPlatform implements Platform {
   readonly uid: number;
   readonly files: Files = FILES;
   readonly #libc: Libc;
-  readonly #statx = new Uint8Array(256);
+  readonly #statxWords = new Uint32Array(64);
+  readonly #statx = new Uint8Array(this.#statxWords.buffer);
   readonly #flock = new Uint8Array(32);
 
   constructor(libc: Libc) {
@@ -132,6 +140,12 @@ export class LibcPlatform implements Platform {
     this.runtime = libc.runtime;
     this.pid = libc.getpid();
     this.uid = libc.geteuid();
+  }
+
+  testedRuntime(): string | undefined {
+    return /^(deno 2\.9|bun 1\.4)\./.test(this.runtime)
+      ? undefined
+      : "Deno 2.9 and Bun 1.4";
   }
 
   groups(): number[] {
@@ -153,14 +167,22 @@ export class LibcPlatform implements Platform {
   }
 
   renameSegment(from: string, to: string): void {
-    this.#retry("renameat2", () =>
-      this.#libc.renameat2(
-        AT_FDCWD,
-        cstring(`${SHM_DIRECTORY}/${from}`),
-        AT_FDCWD,
-        cstring(`${SHM_DIRECTORY}/${to}`),
-        RENAME_NOREPLACE,
-      ));
+    this.#renameNew(
+      cstring(`${SHM_DIRECTORY}/${from}`),
+      cstring(`${SHM_DIRECTORY}/${to}`),
+    );
+  }
+
+  createFile(path: string, mode: number): Fd {
+    return this.#openFile(path, O_CREAT | O_EXCL, mode);
+  }
+
+  openFile(path: string): Fd {
+    return this.#openFile(path, 0, 0);
+  }
+
+  renameFile(from: string, to: string): void {
+    this.#renameNew(cstring(from), cstring(to));
   }
 
   unlinkSegment(name: string): void {
@@ -183,11 +205,18 @@ export class LibcPlatform implements Platform {
       () =>
         this.#libc.statx(fd, EMPTY_PATH, AT_EMPTY_PATH, STATX_BASIC_STATS, out),
     );
-    return decodeStatx(new DataView(out.buffer));
+    return decodeStatx(this.#statxWords);
   }
 
   setMode(fd: Fd, mode: number): void {
     this.#retry("fchmod", () => this.#libc.fchmod(fd, mode));
+  }
+
+  read(fd: Fd, into: Uint8Array, offset: number): number {
+    return this.#retry(
+      "pread",
+      () => this.#libc.pread(fd, into, into.length, offset),
+    );
   }
 
   truncate(fd: Fd, size_bytes: number): void {
@@ -215,8 +244,38 @@ export class LibcPlatform implements Platform {
       region,
       size_bytes,
       this.#libc.windowLimit_bytes,
-      () => this.#error("madvise"),
+      (syscall) => this.#error(syscall),
     );
+  }
+
+  allocateMemory(size_bytes: number): Mapping {
+    const region = this.#anonymous(size_bytes);
+    return new LibcMapping(
+      region,
+      size_bytes,
+      this.#libc.windowLimit_bytes,
+      (syscall) => this.#error(syscall),
+    );
+  }
+
+  openTransfers(depth: number): Transfers {
+    return new KernelTransfers({
+      libc: this.#libc,
+      allocate: (size_bytes) => this.#anonymous(size_bytes),
+      addressOf: (mapping) => (mapping as LibcMapping).address,
+      error: (syscall, errno) => this.#error(syscall, errno),
+    }, depth);
+  }
+
+  #anonymous(size_bytes: number): Region {
+    const region = this.#libc.mmap(
+      size_bytes,
+      PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | MAP_ANONYMOUS,
+      -1,
+    );
+    if (region === undefined) throw this.#error("mmap");
+    return region;
   }
 
   tryLock(fd: Fd): boolean {
@@ -238,13 +297,35 @@ export class LibcPlatform implements Platform {
     this.#retry("fcntl", () => this.#fcntl(fd, F_OFD_SETLK, F_UNLCK, offset));
   }
 
-  isByteLocked(fd: Fd, offset: number): boolean {
-    this.#retry("fcntl", () => this.#fcntl(fd, F_OFD_GETLK, F_WRLCK, offset));
+  isByteLocked(fd: Fd, offset: number, length = 1): boolean {
+    this.#retry(
+      "fcntl",
+      () => this.#fcntl(fd, F_OFD_GETLK, F_WRLCK, offset, length),
+    );
     return new Int16Array(this.#flock.buffer)[0] !== F_UNLCK;
   }
 
   crc32(bytes: Uint8Array, seed = 0): number {
     return this.#libc.crc32(bytes, seed);
+  }
+
+  compress(bytes: Uint8Array): Uint8Array {
+    const { zstdCompressSync, constants } = zlib();
+    const params = { [constants.ZSTD_c_compressionLevel]: 1 };
+    return zstdCompressSync(bytes, { params });
+  }
+
+  decompress(bytes: Uint8Array, size_bytes: number): Uint8Array {
+    let found: Uint8Array;
+    try {
+      // An output limit of 0 would be refused.
+      const maxOutputLength = Math.max(1, size_bytes);
+      found = zlib().zstdDecompressSync(bytes, { maxOutputLength });
+    } catch {
+      throw new OsError("decompress", "EBADMSG");
+    }
+    if (found.length === size_bytes) return found;
+    throw new OsError("decompress", "EBADMSG");
   }
 
   now(): number {
@@ -271,6 +352,51 @@ export class LibcPlatform implements Platform {
     return process.env[name];
   }
 
+  libcVersion(): string {
+    const text = new Uint8Array(64);
+    const length = Number(
+      this.#libc.confstr(CS_GNU_LIBC_VERSION, text, text.length),
+    );
+    return new TextDecoder().decode(text.subarray(0, Math.max(0, length - 1)));
+  }
+
+  bootId(): string {
+    const path = "/proc/sys/kernel/random/boot_id";
+    const fd = this.files.open(path, "user");
+    try {
+      const text = new Uint8Array(64);
+      const length = this.files.read(fd, text, 0);
+      return new TextDecoder().decode(text.subarray(0, length)).trim();
+    } finally {
+      this.files.close(fd);
+    }
+  }
+
+  homeDirectory(): string | undefined {
+    try {
+      return process.getBuiltinModule("node:os").userInfo().homedir;
+    } catch {
+      return undefined; // a user that the host does not know
+    }
+  }
+
+  #renameNew(from: Uint8Array, to: Uint8Array): void {
+    this.#retry(
+      "renameat2",
+      () =>
+        this.#libc.renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE),
+    );
+  }
+
+  #openFile(path: string, flags: number, mode: number): Fd {
+    const all = O_RDWR | O_NONBLOCK | O_CLOEXEC |
+      O_NOFOLLOW[this.#libc.architecture] | flags;
+    return this.#retry(
+      "open",
+      () => this.#libc.open(cstring(path), all, mode),
+    );
+  }
+
   #shmOpen(name: string, flags: number, mode: number): Fd {
     return this.#retry(
       "shm_open",
@@ -284,12 +410,18 @@ export class LibcPlatform implements Platform {
   }
 
   /** `fcntl` with a `struct flock`: type, whence, start, length, pid. */
-  #fcntl(fd: Fd, command: number, type: number, offset: number): number {
+  #fcntl(
+    fd: Fd,
+    command: number,
+    type: number,
+    offset: number,
+    length = 1,
+  ): number {
     const lock = new DataView(this.#flock.buffer);
     lock.setInt16(0, type, true);
     lock.setInt16(2, 0, true); // SEEK_SET
     lock.setBigInt64(8, BigInt(offset), true);
-    lock.setBigInt64(16, 1n, true);
+    lock.setBigInt64(16, BigInt(length), true);
     lock.setInt32(24, 0, true); // must be 0 for these locks
     return this.#libc.fcntl(fd, command, this.#flock);
   }
@@ -315,9 +447,8 @@ export class LibcPlatform implements Platform {
     }
   }
 
-  #error(syscall: string): OsError {
-    const errno = this.#libc.errno();
-    return new OsError(syscall, ERRNO[errno] ?? `errno ${errno}`);
+  #error(syscall: string, errno = this.#libc.errno()): OsError {
+    return new OsError(syscall, errnoName(errno));
   }
 }
 
@@ -327,74 +458,19 @@ function isHeldElsewhere(error: OsError): boolean {
 }
 
 /** `struct statx` is the same on every architecture, which `struct stat` is not. */
-function decodeStatx(raw: DataView): FileStat {
-  const mode = raw.getUint16(28, true);
+function decodeStatx(words: Uint32Array): FileStat {
+  // Without a BigInt: every change of a pool asks for this.
+  const u64 = (at: number) => words[at]! + words[at + 1]! * 2 ** 32;
+  const mode = words[7]! & 0xffff;
   return {
     isRegular: (mode & S_IFMT) === S_IFREG,
     mode: mode & 0o7777,
-    links: raw.getUint32(16, true),
-    uid: raw.getUint32(20, true),
-    gid: raw.getUint32(24, true),
-    inode: Number(raw.getBigUint64(32, true)),
-    size_bytes: Number(raw.getBigUint64(40, true)),
+    links: words[4]!,
+    uid: words[5]!,
+    gid: words[6]!,
+    inode: u64(8),
+    size_bytes: u64(10),
+    allocated_bytes: u64(12) * SECTOR_BYTES,
+    changed_at: u64(24) * 1000 + Math.floor(words[26]! / 1e6),
   };
-}
-
-/** Shrinking to 0 in the move drops the memory without copying a byte of it. */
-function detach(window: ArrayBuffer): void {
-  // A caller may have transferred it away already.
-  if (!window.detached) window.transfer(0);
-}
-
-class LibcMapping implements Mapping {
-  readonly size_bytes: number;
-  readonly windowLimit_bytes: number;
-  readonly #region: Region;
-  readonly #error: () => OsError;
-  readonly #windows = new Set<ArrayBuffer>();
-  #open = true;
-
-  constructor(
-    region: Region,
-    size_bytes: number,
-    windowLimit_bytes: number,
-    error: () => OsError,
-  ) {
-    this.#region = region;
-    this.size_bytes = size_bytes;
-    this.windowLimit_bytes = windowLimit_bytes;
-    this.#error = error;
-  }
-
-  window(offset: number, length: number): ArrayBuffer {
-    if (!this.#open) throw new OsError("window", "EBADF");
-    if (
-      !(offset >= 0 && length > 0 && offset + length <= this.size_bytes) ||
-      length > this.windowLimit_bytes
-    ) {
-      throw new OsError("window", "EFAULT");
-    }
-    const window = this.#region.view(offset, length);
-    this.#windows.add(window);
-    return window;
-  }
-
-  release(window: ArrayBuffer): void {
-    if (this.#windows.delete(window)) detach(window);
-  }
-
-  populate(offset: number, length: number): void {
-    if (this.#region.madvise(offset, length, MADV_POPULATE_WRITE) === 0) return;
-    const error = this.#error();
-    // Before Linux 5.14 there is no such advice: pages come by fault, as ever.
-    if (error.code !== "EINVAL") throw error;
-  }
-
-  close(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    for (const window of this.#windows) detach(window);
-    this.#windows.clear();
-    this.#region.munmap();
-  }
 }

@@ -10,6 +10,7 @@ import { type Libc, LibcPlatform } from "./libc.ts";
 import type { Platform } from "./platform.ts";
 
 let host: Platform | undefined;
+let libc: Libc | undefined;
 
 /**
  * The host that this process runs on. libc is opened on the first call, not at
@@ -18,7 +19,12 @@ let host: Platform | undefined;
  * @throws {Error} in one sentence, on a host that cortex does not run on.
  */
 export function hostPlatform(): Platform {
-  return host ??= new LibcPlatform(bindLibc());
+  return host ??= new LibcPlatform(libc = bindLibc());
+}
+
+/** libc, if it was opened already: who could do with it can do without. */
+export function openedLibc(): Libc | undefined {
+  return libc;
 }
 
 function bindLibc(): Libc {

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { errnoName } from "./errno.ts";
+import { openedLibc } from "./mod.ts";
 import { OsError } from "./platform.ts";
 
 /** What the command line needs of its process. */
@@ -20,12 +22,36 @@ export interface Terminal {
   /** Calls back on Ctrl-C, SIGTERM and SIGHUP, instead of dying. */
   onInterrupt(callback: () => void): void;
   environment(name: string): string | undefined;
+  /** Starts this program once more, with other arguments and no streams. */
+  startSelf(args: readonly string[]): Child;
   exit(code: number): never;
+  /** The words of the command that runs this program. */
+  readonly program: readonly string[];
+  /** The name of the user that we run as. */
+  readonly user: string;
+  /**
+   * Runs this program again, with those arguments, in a session of its own that
+   * outlives us. Resolves with the first line of its output; or, if it ended
+   * before, with its exit code and what it said.
+   */
+  runInBackground(args: readonly string[]): Promise<Background>;
 }
+
+/** A process that we started. */
+export interface Child {
+  kill(): void;
+}
+
+/** How a program in the background began. */
+export type Background =
+  | { readonly line: string }
+  | { readonly code: number; readonly stderr: string };
 
 const FDS = { stdin: 0, stdout: 1, stderr: 2 } as const;
 const CHUNK_BYTES = 1 << 20;
 const WRITE_MAX_BYTES = 1 << 30;
+/** Nobody wakes who waits for it. */
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 function fs(): typeof import("node:fs") {
   return process.getBuiltinModule("node:fs");
@@ -34,14 +60,25 @@ function fs(): typeof import("node:fs") {
 function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) {
     try {
-      const length = Math.min(bytes.length - done, WRITE_MAX_BYTES);
-      done += fs().writeSync(fd, bytes, done, length);
+      done += writeSome(fd, bytes.subarray(done, done + WRITE_MAX_BYTES));
     } catch (error) {
       const { code } = error as { code?: string };
-      // A pipe that its reader has not emptied yet.
-      if (code !== "EAGAIN") throw new OsError("write", code ?? "EIO");
+      // EAGAIN: a pipe that its reader has not emptied yet.
+      if (code !== "EAGAIN" && code !== "EINTR") {
+        throw new OsError("write", code ?? "EIO");
+      }
+      Atomics.wait(PAUSE, 0, 0, 1);
     }
   }
+}
+
+/** By libc if that is open: loading the runtime's own way costs a start-up. */
+function writeSome(fd: number, bytes: Uint8Array): number {
+  const libc = openedLibc();
+  if (!libc) return fs().writeSync(fd, bytes);
+  const done = libc.write(fd, bytes, bytes.length);
+  if (done < 0) throw new OsError("write", errnoName(libc.errno()));
+  return done;
 }
 
 /** Up to a chunk; empty at the end. */
@@ -57,6 +94,52 @@ function readChunk(into: Uint8Array): Uint8Array {
       }
     }
   }
+}
+
+/** Where this program is, if the runtime runs it from a file. */
+function scriptPath(): string | undefined {
+  const scope = globalThis as {
+    Deno?: { mainModule: string; build: { standalone?: boolean } };
+  };
+  if (scope.Deno) {
+    if (scope.Deno.build.standalone) return undefined;
+    return process.getBuiltinModule("node:url").fileURLToPath(
+      scope.Deno.mainModule,
+    );
+  }
+  const path = process.argv[1] ?? "";
+  return path.startsWith("/$bunfs/") ? undefined : path; // in a compiled program
+}
+
+function programWords(): string[] {
+  const script = scriptPath();
+  if (script === undefined) return [process.execPath];
+  return "Deno" in globalThis
+    ? [process.execPath, "run", "--allow-all", "--quiet", script]
+    : [process.execPath, script];
+}
+
+function runInBackground(args: readonly string[]): Promise<Background> {
+  const [command = "", ...first] = programWords();
+  const { spawn } = process.getBuiltinModule("node:child_process");
+  const child = spawn(command, [...first, ...args], {
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  return new Promise((resolve, reject) => {
+    let stdout = "", stderr = "";
+    child.on("error", reject);
+    child.stderr.on("data", (data) => stderr += data);
+    child.stdout.on("data", (data) => {
+      stdout += data;
+      if (!stdout.includes("\n")) return;
+      child.unref();
+      child.stdout.destroy();
+      child.stderr.destroy();
+      resolve({ line: stdout.split("\n")[0]! });
+    });
+    child.on("close", (code) => resolve({ code: code ?? 1, stderr }));
+  });
 }
 
 /** The terminal of this process. */
@@ -105,5 +188,23 @@ export const TERMINAL: Terminal = {
     process.on("SIGHUP", callback);
   },
   environment: (name) => process.env[name],
-  exit: (code) => process.exit(code),
+  startSelf: (args) => {
+    const [binary = "", ...first] = programWords();
+    const { spawn } = process.getBuiltinModule("node:child_process");
+    const child = spawn(binary, [...first, ...args], { stdio: "ignore" });
+    child.on("error", () => {}); // its silence tells
+    return { kill: () => void child.kill("SIGKILL") };
+  },
+  get program() {
+    return programWords();
+  },
+  get user() {
+    return process.getBuiltinModule("node:os").userInfo().username;
+  },
+  runInBackground,
+  exit: (code) => {
+    // All is written and closed: what Bun does at its end is for nobody.
+    openedLibc()?._exit?.(code);
+    return process.exit(code);
+  },
 };
