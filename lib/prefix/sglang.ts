@@ -5,17 +5,14 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import { UsageError } from "../errors.ts";
-import { toHex } from "../hex.ts";
+import { DIGEST_BYTES, putHex, sha256Hex } from "./sha256.ts";
+import { checkBlockTokens, checkToken } from "./tokens.ts";
 
 /** How {@linkcode sglangChain} cuts. */
 export interface ChainOptions {
   /** Tokens a page; only full pages get a key. */
   readonly blockTokens: number;
 }
-
-const TOKEN_MAX = 2 ** 32 - 1;
 
 /**
  * The chain of keys of a prompt, one a full page, in lower-case hex.
@@ -36,30 +33,23 @@ export function sglangChain(
   tokens: ArrayLike<number>,
   options: ChainOptions,
 ): string[] {
-  const { blockTokens } = options;
-  if (!Number.isSafeInteger(blockTokens) || blockTokens < 1) {
-    throw new UsageError(
-      "hash",
-      `pages of ${blockTokens} tokens`,
-      "it is not a positive whole number",
-    );
-  }
-  const page = new DataView(new ArrayBuffer(4 * blockTokens));
+  const blockTokens = checkBlockTokens(options.blockTokens);
   const keys: string[] = [];
-  let parent: Uint8Array | undefined;
-  for (let at = 0; at + blockTokens <= tokens.length; at += blockTokens) {
-    for (let i = 0; i < blockTokens; i++) {
-      page.setUint32(4 * i, checkToken(tokens[at + i]!), true);
+  if (blockTokens > tokens.length) return keys;
+  const message = new Uint8Array(DIGEST_BYTES + 4 * blockTokens);
+  const root = message.subarray(DIGEST_BYTES);
+  for (let first = 0; first + blockTokens <= tokens.length;) {
+    const parent = keys.at(-1);
+    if (parent !== undefined) putHex(parent, message, 0);
+    let at = DIGEST_BYTES;
+    for (const end = first + blockTokens; first < end; first++) {
+      const token = checkToken(tokens[first]!);
+      message[at++] = token;
+      message[at++] = token >>> 8;
+      message[at++] = token >>> 16;
+      message[at++] = token >>> 24;
     }
-    const hash = createHash("sha256");
-    if (parent) hash.update(parent);
-    parent = hash.update(page).digest();
-    keys.push(toHex(parent));
+    keys.push(sha256Hex(parent === undefined ? root : message));
   }
   return keys;
-}
-
-function checkToken(token: number): number {
-  if (Number.isInteger(token) && token >= 0 && token <= TOKEN_MAX) return token;
-  throw new UsageError("hash", `token ${token}`, "it is not a u32");
 }
