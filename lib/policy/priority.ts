@@ -1,8 +1,13 @@
-import type { Policy } from "./policy.ts";
+import { KeyHeap } from "./heap.ts";
+import { byRecency } from "./lru.ts";
+import type { PolicyKind } from "./policy.ts";
 
-/** The caller's priority; recency among equals. */
-export const PRIORITY: Policy<"priority"> = {
+/**
+ * The caller's priority; recency among equals. Priorities are kept for every
+ * policy, by whoever hosts it: what is left to do here is recency.
+ */
+export const PRIORITY: PolicyKind<"priority"> = {
   name: "priority",
   summary: "evicts the lowest priority, and of equals the least recently used",
-  rank: (entry) => entry.priority,
+  create: (memory, capacity) => byRecency(new KeyHeap(memory, capacity)),
 };

@@ -1,0 +1,166 @@
+/**
+ * What is remembered of entries that were evicted: 64 bits of the key's hash and
+ * a little more, first in, first out.
+ *
+ * @module
+ */
+import type { Memory } from "./memory.ts";
+
+/** What is remembered of one. */
+export interface Ghost {
+  /** Uses before it went. */
+  readonly uses: number;
+  /** Whatever the policy noted. */
+  readonly note: number;
+}
+
+/** A memory of at most `capacity` ghosts. */
+export class Ghosts {
+  readonly capacity: number;
+  readonly #low: Uint32Array;
+  readonly #high: Uint32Array;
+  readonly #uses: Uint32Array;
+  readonly #note: Uint32Array;
+  /** Weights plus one, so that 0 is a free place. */
+  readonly #weight: Float32Array;
+  /** The next in the same bucket, plus one. */
+  readonly #next: Uint32Array;
+  readonly #buckets: Uint32Array;
+  readonly #mask: number;
+  /** Next place to write, the oldest, and how many. */
+  readonly #ends: Uint32Array;
+  readonly #total: Float64Array;
+
+  constructor(memory: Memory, capacity: number) {
+    this.capacity = capacity;
+    this.#low = memory.u32(capacity);
+    this.#high = memory.u32(capacity);
+    this.#uses = memory.u32(capacity);
+    this.#note = memory.u32(capacity);
+    this.#weight = memory.f32(capacity);
+    this.#next = memory.u32(capacity);
+    const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, capacity)));
+    this.#buckets = memory.u32(buckets);
+    this.#mask = buckets - 1;
+    this.#ends = memory.u32(3);
+    this.#total = memory.f64(1);
+  }
+
+  get count(): number {
+    return this.#ends[2]!;
+  }
+
+  /** Sum of the weights. */
+  get weight(): number {
+    return this.#total[0]!;
+  }
+
+  /** Remembers one; there must be room (see `dropOldest`). */
+  add(low: number, high: number, weight: number, ghost: Ghost): void {
+    const at = this.#ends[0]! % this.capacity;
+    const bucket = low & this.#mask;
+    this.#low[at] = low;
+    this.#high[at] = high;
+    this.#uses[at] = ghost.uses;
+    this.#note[at] = ghost.note;
+    this.#weight[at] = weight + 1; // rounded, alike whenever it is read
+
+    this.#next[at] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = at + 1;
+    this.#ends[0] = (at + 1) % this.capacity;
+    // Once round, onto the place of one that was taken: the next is the oldest.
+    const isRound = this.count > 0 && this.#ends[1]! % this.capacity === at;
+    if (isRound) this.#ends[1] = (at + 1) % this.capacity;
+    this.#ends[2]!++;
+    this.#total[0]! += this.#weight[at]! - 1;
+  }
+
+  /** Whether another one finds a place without dropping the oldest. */
+  get isFull(): boolean {
+    return this.#weight[this.#ends[0]! % this.capacity] !== 0;
+  }
+
+  has(low: number, high: number): boolean {
+    return this.#find(low, high) !== -1;
+  }
+
+  /** Finds one and forgets it. */
+  take(low: number, high: number): Ghost | undefined {
+    const at = this.#find(low, high);
+    return at === -1 ? undefined : this.#forget(at);
+  }
+
+  /** Forgets the oldest; `undefined` if there is none. */
+  dropOldest():
+    | (Ghost & { low: number; high: number; weight: number })
+    | undefined {
+    const { capacity } = this;
+    for (let steps = 0; steps < capacity && this.count > 0; steps++) {
+      const at = this.#ends[1]! % capacity;
+      this.#ends[1] = (at + 1) % capacity;
+      if (this.#weight[at] === 0) continue; // taken meanwhile
+      const low = this.#low[at]!, high = this.#high[at]!;
+      const weight = this.#weight[at]! - 1;
+      const { uses, note } = this.#forget(at);
+      return { uses, note, low, high, weight };
+    }
+    return undefined;
+  }
+
+  /** Every one, oldest first. */
+  *all(): Generator<Ghost & { low: number; high: number; weight: number }> {
+    for (let step = 0; step < this.capacity; step++) {
+      const at = (this.#ends[1]! + step) % this.capacity;
+      if (this.#weight[at] === 0) continue;
+      yield {
+        low: this.#low[at]!,
+        high: this.#high[at]!,
+        weight: this.#weight[at]! - 1,
+        uses: this.#uses[at]!,
+        note: this.#note[at]!,
+      };
+    }
+  }
+
+  /** Changes the notes. */
+  revise(change: (ghost: Ghost) => number): void {
+    for (let at = 0; at < this.capacity; at++) {
+      if (this.#weight[at] === 0) continue;
+      this.#note[at] = change({
+        uses: this.#uses[at]!,
+        note: this.#note[at]!,
+      });
+    }
+  }
+
+  #find(low: number, high: number): number {
+    let link = this.#buckets[low & this.#mask] ?? 0;
+    for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
+      const at = link - 1;
+      if (this.#low[at] === low && this.#high[at] === high) return at;
+      link = this.#next[at] ?? 0;
+    }
+    return -1;
+  }
+
+  #forget(at: number): Ghost {
+    const bucket = this.#low[at]! & this.#mask;
+    if (this.#buckets[bucket] === at + 1) {
+      this.#buckets[bucket] = this.#next[at]!;
+    } else {
+      let link = this.#buckets[bucket]!;
+      for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
+        const next = this.#next[link - 1]!;
+        if (next === at + 1) {
+          this.#next[link - 1] = this.#next[at]!;
+          break;
+        }
+        link = next;
+      }
+    }
+    this.#total[0]! -= this.#weight[at]! - 1;
+    this.#weight[at] = 0;
+    this.#ends[2] = Math.max(0, this.count - 1);
+    return { uses: this.#uses[at]!, note: this.#note[at]! };
+  }
+}

@@ -1,0 +1,242 @@
+/**
+ * Which habit suits the workload: each is tried on a sample of the entries, as a
+ * cache of its own that holds no values, and the one that hits most often of
+ * late leads.
+ *
+ * A sampled entry has a node here for as long as it is present or remembered.
+ * Whether it is sampled is drawn by lot when it is new; the lots that count
+ * become fewer as entries become more, so that the sample stays small
+ * (Waldspurger et al., FAST'15: a sample of the keys in a cache that is smaller
+ * by as much behaves like the whole).
+ *
+ * @module
+ */
+import { FIRST_HABIT, HABITS } from "./habits.ts";
+import type { Memory } from "./memory.ts";
+import { Score } from "./score.ts";
+import { type Ranks, Segments } from "./segments.ts";
+
+/** Entries that are sampled, at most about. */
+const SAMPLE_MAX = 4096;
+/** Nodes per sampled entry: those present, remembered, or held by a habit. */
+const NODES_PER_SAMPLE = 6;
+/** Sampled accesses that count: over the long run, and to see a change by. */
+const WINDOW = 12_288, RECENT_WINDOW = 2048;
+/** Standard deviations by which another has to be better, over either. */
+const CONFIDENCE = 1, RECENT_CONFIDENCE = 2;
+/** Sampled accesses from one choice to the next. */
+const CHOICE_INTERVAL = 16;
+
+/** Numbers that are kept: what they mean. */
+const SHIFT = 0,
+  RANDOM = 1,
+  FREE = 2,
+  FRESH = 3,
+  ACCESSES = 4,
+  LEADER = 5,
+  NUMBERS = 6;
+
+export class Tuner {
+  readonly #numbers: Float64Array;
+  readonly #ranks: Ranks;
+  readonly #lots: Uint32Array;
+  /** Of nodes that are not in use: the next one, plus one. */
+  readonly #nextFree: Uint32Array;
+  readonly #trials: readonly Segments[];
+  readonly #steady: Score;
+  readonly #recent: Score;
+  readonly #isHit = new Uint8Array(HABITS.length);
+  readonly #sample: number;
+  readonly #nodes: number;
+
+  constructor(memory: Memory, capacity: number) {
+    this.#sample = Math.min(capacity, SAMPLE_MAX);
+    this.#nodes = NODES_PER_SAMPLE * this.#sample;
+    this.#numbers = memory.f64(NUMBERS);
+    this.#ranks = {
+      position: memory.f64(this.#nodes),
+      fame: memory.f64(this.#nodes),
+      weight: memory.f64(this.#nodes),
+    };
+    this.#lots = memory.u32(this.#nodes);
+    this.#nextFree = memory.u32(this.#nodes);
+    const score = (window: number, confidence: number) =>
+      new Score(memory, HABITS.length, window, confidence);
+    this.#steady = score(WINDOW, CONFIDENCE);
+    this.#recent = score(RECENT_WINDOW, RECENT_CONFIDENCE);
+    this.#trials = HABITS.map(() =>
+      new Segments(
+        memory,
+        2 * this.#sample,
+        memory.u32(this.#nodes),
+        this.#ranks,
+      )
+    );
+  }
+
+  /** The number of the habit that leads. */
+  get leader(): number {
+    const given = this.#numbers[LEADER]!; // plus one: 0 is before any choice
+    return given >= 1 && given <= HABITS.length ? given - 1 : FIRST_HABIT;
+  }
+
+  set leader(habit: number) {
+    this.#numbers[LEADER] = habit + 1;
+  }
+
+  /** A node for a new entry, if the lot falls on it; else -1. */
+  draw(): number {
+    const lot = this.#random();
+    if (!this.#counts(lot)) return -1;
+    const free = this.#numbers[FREE]!;
+    let node: number;
+    if (free > 0) {
+      node = free - 1;
+      this.#numbers[FREE] = this.#nextFree[node]!;
+    } else {
+      node = this.#numbers[FRESH]!;
+      if (node >= this.#nodes) return -1;
+      this.#numbers[FRESH] = node + 1;
+    }
+    this.#lots[node] = lot;
+    return node;
+  }
+
+  /** Whether any habit still holds the node's entry. */
+  isHeld(node: number): boolean {
+    return this.#trials.some((trial) => trial.has(node));
+  }
+
+  /** Whether the node's lot still counts. */
+  isSampled(node: number): boolean {
+    return this.#counts(this.#lots[node]!);
+  }
+
+  /** Gives a node back. */
+  forget(node: number): void {
+    for (const trial of this.#trials) trial.remove(node);
+    this.#nextFree[node] = this.#numbers[FREE]!;
+    this.#numbers[FREE] = node + 1;
+  }
+
+  /**
+   * Lets fewer lots count if entries have become many.
+   *
+   * @returns whether it did: nodes whose lot no longer counts are to be given
+   * back.
+   */
+  thin(entries: number): boolean {
+    const before = this.#numbers[SHIFT]!;
+    if (entries <= this.#sample * 2 ** before) return false;
+    this.#numbers[SHIFT] = before + 1;
+    return true;
+  }
+
+  /** Tells of all that is present when no more fits. */
+  resize(fits_weight: number, entries: number): void {
+    const sampled = fits_weight * 2 ** -this.#numbers[SHIFT]!;
+    this.#trials.forEach((trial, i) =>
+      trial.adopt(HABITS[i]!, sampled, entries)
+    );
+  }
+
+  /** A sampled entry is there, whatever the habit. */
+  admit(
+    node: number,
+    position: number,
+    fame: number,
+    weight: number,
+    known: boolean,
+  ): void {
+    this.#rank(node, position, fame, weight);
+    for (const trial of this.#trials) {
+      const isFull = trial.size >= 2 * this.#sample;
+      if (!isFull && !trial.has(node)) trial.insert(node, known);
+    }
+  }
+
+  /**
+   * A sampled entry was used, or came.
+   *
+   * @param known it was there before, present or remembered.
+   * @returns whether another habit leads from now on.
+   */
+  access(
+    node: number,
+    position: number,
+    fame: number,
+    weight: number,
+    known: boolean,
+  ): boolean {
+    this.#rank(node, position, fame, weight);
+    for (let i = 0; i < this.#trials.length; i++) {
+      const trial = this.#trials[i]!;
+      const hit = trial.has(node);
+      this.#isHit[i] = hit ? 1 : 0;
+      if (hit) {
+        trial.use(node);
+        continue;
+      }
+      for (let steps = trial.size; steps > 0; steps--) {
+        const isFull = trial.size >= 2 * this.#sample;
+        if (!isFull && trial.fits(weight)) break;
+        trial.remove(trial.top());
+      }
+      trial.insert(node, known && HABITS[i]!.remembers);
+    }
+    return this.#score();
+  }
+
+  /** Notes what the order goes by. A weight that has changed takes it out first. */
+  #rank(node: number, position: number, fame: number, weight: number): void {
+    const ranks = this.#ranks;
+    if (ranks.weight[node] !== weight) {
+      for (const trial of this.#trials) trial.remove(node);
+      ranks.weight[node] = weight;
+    }
+    ranks.position[node] = position;
+    ranks.fame[node] = fame;
+  }
+
+  #score(): boolean {
+    const { leader } = this;
+    this.#steady.note(this.#isHit, leader);
+    this.#recent.note(this.#isHit, leader);
+    const accesses = this.#numbers[ACCESSES]! + 1;
+    this.#numbers[ACCESSES] = accesses;
+    if (accesses % CHOICE_INTERVAL !== 0) return false;
+    this.#steady.endBatch();
+    this.#recent.endBatch();
+    return this.#choose();
+  }
+
+  /** Lets another habit lead if it is better, over the long run or all at once. */
+  #choose(): boolean {
+    const { leader } = this;
+    let best = this.#steady.best(leader);
+    if (best === leader) {
+      best = this.#recent.best(leader);
+      if (best === leader) return false;
+      // The workload has changed: what was before it says nothing any more.
+      this.#steady.copy(this.#recent);
+    }
+    this.leader = best;
+    this.#steady.follow(best);
+    this.#recent.follow(best);
+    return true;
+  }
+
+  #counts(lot: number): boolean {
+    return lot < 2 ** (32 - this.#numbers[SHIFT]!);
+  }
+
+  /** Marsaglia's xorshift32: the same lots again for the same accesses. */
+  #random(): number {
+    let x = this.#numbers[RANDOM]! || 0x9e37_79b9;
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+    this.#numbers[RANDOM] = x >>> 0;
+    return x >>> 0;
+  }
+}
