@@ -1,5 +1,5 @@
 /**
- * The bytes of a snapshot's file: its head, and the head of each record.
+ * The bytes of a snapshot's data file: its head, and the head of each record.
  *
  * Every record begins with the file's nonce, which was drawn when the file was:
  * no value in it can contain that by design or chance, so behind a damaged
@@ -11,13 +11,13 @@ import type { Platform } from "../../ffi/platform.ts";
 import {
   KEY_MAX_BYTES,
   META_MAX_BYTES,
-  SNAPSHOT_ALIGN_BYTES,
   SNAPSHOT_HEAD,
   SNAPSHOT_HEAD_BYTES,
   SNAPSHOT_MAGIC,
   SNAPSHOT_RECORD,
   SNAPSHOT_RECORD_BYTES,
   SNAPSHOT_VERSION,
+  SNAPSHOT_VERSION_FIRST,
 } from "../layout.ts";
 import type { History } from "../plan.ts";
 
@@ -33,16 +33,19 @@ export interface SnapshotRecord extends History {
   readonly key_bytes: number;
   readonly parent_bytes: number;
   readonly meta_bytes: number;
+  /** Where the value is, in the file; 0 in version 1, where it follows the text. */
+  readonly value_position: number;
+  /** What the value is stored as: see `SnapshotCodec`. */
+  readonly codec: number;
 }
 
 /** Longest head and text of a record. */
 export const RECORD_HEAD_MAX_BYTES = SNAPSHOT_RECORD_BYTES +
   2 * KEY_MAX_BYTES + META_MAX_BYTES;
 
-/** Bytes of zeros behind `length` bytes. */
-export function padding(length: number): number {
-  return (SNAPSHOT_ALIGN_BYTES - length % SNAPSHOT_ALIGN_BYTES) %
-    SNAPSHOT_ALIGN_BYTES;
+/** The next position, from `position` on, that is a multiple of `to`. */
+export function align(position: number, to: number): number {
+  return Math.ceil(position / to) * to;
 }
 
 export function encodeHead(
@@ -66,10 +69,14 @@ export function isHead(crc: Crc, head: Uint8Array, nonce: Uint8Array): boolean {
   if (head.length < SNAPSHOT_HEAD_BYTES) return false;
   const view = new DataView(head.buffer, head.byteOffset, head.length);
   return SNAPSHOT_MAGIC.every((byte, at) => head[at] === byte) &&
-    view.getUint32(SNAPSHOT_HEAD.version, true) === SNAPSHOT_VERSION &&
+    isKnownVersion(view.getUint32(SNAPSHOT_HEAD.version, true)) &&
     view.getUint32(SNAPSHOT_HEAD.crc, true) ===
       crc.crc32(head.subarray(SNAPSHOT_HEAD.nonce, SNAPSHOT_HEAD_BYTES)) &&
     startsWith(head.subarray(SNAPSHOT_HEAD.nonce), nonce);
+}
+
+function isKnownVersion(version: unknown): boolean {
+  return version === SNAPSHOT_VERSION || version === SNAPSHOT_VERSION_FIRST;
 }
 
 export function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
@@ -83,6 +90,7 @@ const COUNTS = [
   "access_tick",
   "sequence",
 ] as const;
+const LENGTHS = ["size_bytes", "value_position"] as const;
 const WORDS = [
   "value_crc",
   "access_count",
@@ -90,6 +98,7 @@ const WORDS = [
   "key_bytes",
   "parent_bytes",
   "meta_bytes",
+  "codec",
 ] as const;
 
 /** Head and text of a record. */
@@ -102,11 +111,9 @@ export function encodeRecord(
   const bytes = new Uint8Array(SNAPSHOT_RECORD_BYTES + text.length);
   const view = new DataView(bytes.buffer);
   bytes.set(nonce, SNAPSHOT_RECORD.nonce);
-  view.setBigUint64(
-    SNAPSHOT_RECORD.size_bytes,
-    BigInt(record.size_bytes),
-    true,
-  );
+  for (const name of LENGTHS) {
+    view.setBigUint64(SNAPSHOT_RECORD[name], BigInt(record[name]), true);
+  }
   for (const name of COUNTS) {
     view.setFloat64(SNAPSHOT_RECORD[name], record[name], true);
   }
@@ -135,10 +142,14 @@ export function decodeRecord(
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const word = (name: typeof WORDS[number]) =>
     view.getUint32(SNAPSHOT_RECORD[name], true);
+  const length = (name: typeof LENGTHS[number]) =>
+    Number(view.getBigUint64(SNAPSHOT_RECORD[name], true));
   const count = (name: typeof COUNTS[number]) =>
     view.getFloat64(SNAPSHOT_RECORD[name], true);
   const record: SnapshotRecord = {
-    size_bytes: Number(view.getBigUint64(SNAPSHOT_RECORD.size_bytes, true)),
+    size_bytes: length("size_bytes"),
+    value_position: length("value_position"),
+    codec: word("codec"),
     value_crc: word("value_crc"),
     tokens: word("tokens"),
     priority: view.getInt32(SNAPSHOT_RECORD.priority, true),
@@ -168,11 +179,12 @@ function isCount(value: number): boolean {
 
 /** Where the record's text ends, or `undefined` if its lengths cannot be right. */
 function textEnd(record: SnapshotRecord): number | undefined {
-  const { key_bytes, parent_bytes, meta_bytes, size_bytes } = record;
+  const { key_bytes, parent_bytes, meta_bytes } = record;
+  const { size_bytes, value_position } = record;
   if (
     key_bytes < 1 || key_bytes > KEY_MAX_BYTES ||
     parent_bytes > KEY_MAX_BYTES || meta_bytes > META_MAX_BYTES ||
-    !Number.isSafeInteger(size_bytes)
+    !Number.isSafeInteger(size_bytes) || !Number.isSafeInteger(value_position)
   ) return undefined;
   return SNAPSHOT_RECORD_BYTES + key_bytes + parent_bytes + meta_bytes;
 }
@@ -181,4 +193,38 @@ function textEnd(record: SnapshotRecord): number | undefined {
 export function recordHeadBytes(record: SnapshotRecord): number {
   return SNAPSHOT_RECORD_BYTES + record.key_bytes + record.parent_bytes +
     record.meta_bytes;
+}
+
+/** What a record calls its entry. */
+export interface RecordText {
+  readonly key: string;
+  readonly parent: string | undefined;
+  /** The metadata's value; `undefined` for none. */
+  readonly meta: unknown;
+}
+
+// A byte order mark is text like any other: keys that differ stay different.
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/** The text behind a record's head; `undefined` if its metadata is not JSON. */
+export function decodeText(
+  record: SnapshotRecord,
+  bytes: Uint8Array,
+): RecordText | undefined {
+  let at = SNAPSHOT_RECORD_BYTES;
+  const part = (length: number) => {
+    const from = at;
+    at += length;
+    return decoder.decode(bytes.subarray(from, at));
+  };
+  const key = part(record.key_bytes);
+  const parent = record.parent_bytes === 0
+    ? undefined
+    : part(record.parent_bytes);
+  const meta = part(record.meta_bytes);
+  try {
+    return { key, parent, meta: meta === "" ? undefined : JSON.parse(meta) };
+  } catch {
+    return undefined;
+  }
 }

@@ -1,364 +1,455 @@
 /**
  * Saving: a pool to disk, whole or not at all.
  *
- * Records are written from the entry table, each pinned while it is copied, so
- * the pool goes on being used. Files are made under temporary names; the new
- * manifest is what makes them count, and what it replaces is removed last.
+ * Only what no former generation has is written, from the entry table, each entry
+ * pinned while it is copied, so the pool goes on being used. Files are made under
+ * temporary names; the new manifest is what makes them count, and what nobody
+ * needs any more is removed last.
  *
  * @module
  */
 import type { Fd } from "../../ffi/platform.ts";
-import { pieces } from "../contents.ts";
 import type { Core } from "../core.ts";
-import { BusyError, CortexError, FailedError, onHost } from "../errors.ts";
-import type { EntryNumber } from "../entry_table.ts";
-import { describePool } from "../describe.ts";
+import { BusyError, FailedError, onHost } from "../errors.ts";
 import { toHex } from "../hex.ts";
-import {
-  EntryState,
-  SNAPSHOT_HEAD_BYTES,
-  SNAPSHOT_VERSION,
-} from "../layout.ts";
-import { pinEntry } from "../lookup.ts";
+import { SNAPSHOT_VERSION } from "../layout.ts";
 import { showPool } from "../segment.ts";
 import { currentTick } from "../tick.ts";
-import { closeViews, openViews } from "../views.ts";
+import { DataWriter } from "./data_writer.ts";
+import { layDown, takeOn } from "./exclusive.ts";
 import {
-  isOurFile,
-  type Manifest,
-  readFormerManifest,
+  directoryMode,
+  discardFile,
+  fileMode,
   showSnapshot,
-  writeManifest,
-} from "./manifest.ts";
-import { encodeHead, encodeRecord, padding } from "./record.ts";
+} from "./directory.ts";
+import {
+  type Catalogue,
+  findIncomplete,
+  type Generation,
+  lockDirectory,
+  publish,
+  published,
+  readCatalogueToSave,
+  retained,
+  sizeOf,
+  sweep,
+  sweepUnfinished,
+} from "./generations.ts";
+import { isSane } from "./lines.ts";
+import {
+  filesToFold,
+  listLive,
+  type Live,
+  matchSaved,
+  nameOf,
+  type Saved,
+} from "./live.ts";
+import { type DataFile, dataFileName, type Manifest } from "./manifest.ts";
+import { takePolicyState } from "./policy_state.ts";
+import { noteSaved, recordPool } from "./pool_record.ts";
+import { RecordWriter, type Written } from "./record_writer.ts";
+import type { Progress } from "../progress.ts";
+import type { PersistReport, SaveOptions } from "./report.ts";
 
-/** How far a save or restore has come. */
-export interface Progress {
-  readonly done_bytes: number;
-  readonly total_bytes: number;
-}
-
-/** What a save did. */
-export interface PersistReport {
-  readonly path: string;
-  readonly generation: number;
-  readonly entries: number;
-  /** Of all values. */
-  readonly value_bytes: number;
-  /** Of the file. */
-  readonly file_bytes: number;
-  /** Entries that came or went meanwhile. */
-  readonly skipped: number;
-  /** Entries left out because their value does not have its checksum. */
-  readonly damaged: number;
-}
+/** Former generations that are kept unless more are asked for. */
+const KEEP = 1;
+const DEAD_PERCENT = 50;
+/** Under steady writing each pass is shorter than the one before; this ends it. */
+const PASSES_MAX = 4;
 
 /**
  * Saves a pool into a directory, step by step: each step writes one entry.
  * Ending the iteration early leaves the former snapshot as it was.
  *
  * @throws {NoSpaceError} if the disk is full.
- * @throws {BusyError} if another process is saving into the directory.
+ * @throws {BusyError} if the pool is being saved, or something into the directory.
  */
 export function* saveSteps(
   core: Core,
   directory: string,
+  options: SaveOptions = {},
 ): Generator<Progress, PersistReport> {
   core.expectAttached("persist");
-  if (core.header.get("loading") !== 0) {
-    throw new FailedError(
+  const timeout_ms = options.lockTimeout_ms ?? 0;
+  if (!takeOn(core, "saving", timeout_ms)) {
+    throw new BusyError(
       "persist",
       showPool(core.name),
-      "its restore has not come to its end",
-      "Wait for it; if it was killed, destroy the pool and restore it again",
+      "another process is saving it",
+      "Try again when it is done",
     );
   }
-  const { files } = core.platform;
-  const what = showSnapshot(directory);
-  const lock = onHost("persist", what, () => {
-    files.makeDirectory(directory, 0o700);
-    return files.openDirectory(directory);
-  });
   try {
-    if (!onHost("persist", what, () => core.platform.tryLock(lock))) {
-      throw new BusyError(
-        "persist",
-        what,
-        "another process is saving into it",
-        "Try again when it is done",
-      );
+    expectLoaded(core, timeout_ms, options.full ?? false);
+    const { files } = core.platform;
+    const lock = lockDirectory(
+      core.platform,
+      directory,
+      "persist",
+      timeout_ms,
+      directoryMode(core),
+    );
+    try {
+      return yield* new Saver(core, directory, lock, options).run();
+    } finally {
+      files.close(lock);
     }
-    return yield* new Saver(core, directory, lock).run();
   } finally {
-    files.close(lock);
+    if (core.isOpen) layDown(core, "saving");
   }
 }
 
-interface Source {
-  readonly entry: EntryNumber;
-  readonly generation: number;
-  readonly access_tick: number;
-  readonly size_bytes: number;
-}
-
-/** Under steady writing each pass is shorter than the one before; this ends it. */
-const PASSES_MAX = 4;
-
-/** Sealed entries made from `since` on, the most recently used first. */
-function listSources(core: Core, since: number): Source[] {
-  const { table } = core;
-  const sources: Source[] = [];
-  for (let entry = 0; entry < table.count; entry++) {
-    const generation = table.generation(entry);
-    if (table.state(entry) !== EntryState.SEALED) continue;
-    if (table.real(entry, "sequence") < since) continue;
-    sources.push({
-      entry,
-      generation,
-      access_tick: table.real(entry, "access_tick"),
-      size_bytes: table.size_bytes(entry),
-    });
+/** A pool that is still being filled has less than its snapshot. */
+function expectLoaded(
+  core: Core,
+  timeout_ms: number,
+  asItIs: boolean,
+): void {
+  if (core.header.get("loading") === 0) return;
+  const isFree = takeOn(core, "loading", timeout_ms);
+  if (isFree && asItIs) {
+    core.change("persist", () => core.header.set("loading", 0));
   }
-  return sources.sort((a, b) => b.access_tick - a.access_tick);
+  if (isFree) layDown(core, "loading");
+  if (core.header.get("loading") === 0) return;
+  const what = ["persist", showPool(core.name)] as const;
+  if (!isFree) {
+    throw new BusyError(
+      ...what,
+      "it is being restored",
+      "Try again when it is done",
+    );
+  }
+  throw new FailedError(
+    ...what,
+    "its restore has not come to its end",
+    `Go on with it: cortex cache restore ${core.name}; or save what is there: persist --full`,
+  );
 }
 
-const BUFFER_BYTES = 4 << 20;
+/** A line before its file has a number in the manifest. */
+interface Placed {
+  readonly live: Live;
+  readonly place: Written["place"];
+  readonly file: DataFile;
+}
+
+/** What is known before anything is written. */
+interface Plan {
+  readonly former: Generation | undefined;
+  /** Stay where they are. */
+  readonly saved: readonly Saved[];
+  readonly fresh: readonly Live[];
+  /** All that was there: saved and fresh. */
+  readonly seen: readonly Live[];
+}
 
 class Saver {
   readonly #core: Core;
   readonly #directory: string;
   readonly #directoryFd: Fd;
+  readonly #options: SaveOptions;
   readonly #nonce: Uint8Array;
   readonly #nonceText: string;
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
-  #buffered = 0;
-  #position = 0;
-  #entries = 0;
-  #value_bytes = 0;
   #skipped = 0;
   #damaged = 0;
+  #written_bytes = 0;
 
-  constructor(core: Core, directory: string, directoryFd: Fd) {
+  constructor(
+    core: Core,
+    directory: string,
+    directoryFd: Fd,
+    options: SaveOptions,
+  ) {
     this.#core = core;
     this.#directory = directory;
     this.#directoryFd = directoryFd;
+    this.#options = options;
     this.#nonce = core.platform.randomBytes(16);
     this.#nonceText = toHex(this.#nonce);
   }
 
   *run(): Generator<Progress, PersistReport> {
-    const former = this.#onDisk(() =>
-      readFormerManifest(this.#core.platform, this.#directory)
+    const { platform } = this.#core;
+    const catalogue = this.#onDisk(() =>
+      readCatalogueToSave(platform, this.#directory)
     );
-    // A damaged manifest may still be mended by hand: its file stays till then.
-    if (former) this.#onDisk(() => this.#sweep(former));
-    const generation = (former?.generation ?? 0) + 1;
-    const number = String(generation).padStart(8, "0");
-    const name = `base-${number}-${this.#nonceText.slice(0, 8)}.cortex`;
-    const created_at = this.#core.platform.now();
-    yield* this.#writeFile(name, created_at);
-    const manifest = this.#manifest(name, generation, created_at);
-    this.#onDisk(() => this.#publish(manifest));
-    this.#noteSaved(created_at);
+    this.#expectOwn(catalogue);
+    this.#onDisk(() => sweepUnfinished(platform, this.#directory));
+    const created_at = platform.now();
+    const plan = this.#plan(catalogue);
+    const former = plan.former?.manifest;
+    if (this.#options.ifChanged && former && this.#isSame(plan, former)) {
+      noteSaved(this.#core, created_at);
+      return this.#report(former, plan, 0, false);
+    }
+    const generation = catalogue.last + 1;
+    const made: Placed[] = [];
+    const file = yield* this.#writeFile(plan, generation, created_at, made);
+    let manifest: Manifest;
+    try {
+      manifest = this.#manifest(plan, made, generation, created_at);
+    } catch (error) {
+      if (file) discardFile(platform, `${this.#directory}/${file.name}`);
+      throw error;
+    }
+    this.#onDisk(() => this.#publish(manifest, catalogue, file));
+    noteSaved(this.#core, created_at);
+    return this.#report(manifest, plan, made.length, true, file);
+  }
+
+  /** Another pool's snapshot is not to be replaced by a slip of the path. */
+  #expectOwn({ generations: [newest] }: Catalogue): void {
+    if (!newest) return;
+    const { name, uuid } = newest.manifest.pool;
+    if (name === this.#core.name || uuid === this.#core.identity.uuid) return;
+    throw new FailedError(
+      "persist",
+      showSnapshot(this.#directory),
+      `it is of ${showPool(name)}`,
+      "Choose another directory, or remove this one",
+    );
+  }
+
+  #plan(catalogue: Catalogue): Plan {
+    const [former] = catalogue.generations;
+    const entries = listLive(this.#core);
+    // Another life of the pool may have made the same entry of other things.
+    const isOurs = former?.manifest.pool.uuid === this.#core.identity.uuid;
+    if (!former || !isOurs || this.#options.full) {
+      return { former, saved: [], fresh: entries, seen: entries };
+    }
+    const { files, lines } = former.manifest;
+    const whole = files.map(({ name, size_bytes }) =>
+      this.#onDisk(() =>
+        sizeOf(this.#core.platform, `${this.#directory}/${name}`)
+      ) === size_bytes
+    );
+    const usable = lines.filter((line) =>
+      whole[line.file] && isSane(line, files.length)
+    );
+    const { saved, fresh } = matchSaved(entries, usable);
+    const { dead_percent = DEAD_PERCENT } = this.#options;
+    const folded = filesToFold(files, saved, dead_percent);
     return {
-      path: this.#directory,
-      generation,
-      entries: this.#entries,
-      value_bytes: this.#value_bytes,
-      file_bytes: manifest.file.size_bytes,
-      skipped: this.#skipped,
-      damaged: this.#damaged,
+      former,
+      seen: entries,
+      saved: saved.filter(({ line }) => !folded.has(line.file)),
+      fresh: [
+        ...fresh,
+        ...saved.filter(({ line }) => folded.has(line.file))
+          .map(({ live }) => live),
+      ],
     };
   }
 
-  /** The snapshot is whole: a pool that is gone or busy meanwhile takes nothing from it. */
-  #noteSaved(created_at: number): void {
-    const { header } = this.#core;
-    try {
-      this.#core.change("persist", () => {
-        header.setStat("last_persist_at", created_at);
-      });
-    } catch (error) {
-      if (!(error instanceof CortexError)) throw error;
-    }
+  /** Whether the former generation says all that this one would. */
+  #isSame({ saved, fresh }: Plan, { lines, pool }: Manifest): boolean {
+    const { identity, control } = this.#core;
+    return fresh.length === 0 && saved.length === lines.length &&
+      pool.uuid === identity.uuid && pool.tick === currentTick(control.u32);
   }
 
-  /** Removes what a killed save left: we hold the directory's lock. */
-  #sweep(current: Manifest | undefined): void {
-    const { files } = this.#core.platform;
-    for (const name of files.list(this.#directory)) {
-      if (isOurFile(name) && name !== current?.file.name) {
-        files.remove(`${this.#directory}/${name}`);
-      }
-    }
-  }
-
-  *#writeFile(name: string, created_at: number): Generator<Progress, void> {
-    const { files } = this.#core.platform;
+  /** Writes what is fresh, if there is any; `undefined` if not. */
+  *#writeFile(
+    plan: Plan,
+    generation: number,
+    created_at: number,
+    made: Placed[],
+  ): Generator<Progress, DataFile | undefined> {
+    if (plan.fresh.length === 0) return undefined;
+    const { platform } = this.#core;
+    const { files } = platform;
+    const kind = plan.saved.length === 0 ? "base" : "delta";
+    const name = dataFileName(kind, generation, this.#nonceText);
     const path = `${this.#directory}/${name}`;
     const temporary = `${path}.tmp`;
+    const total_bytes = plan.fresh.reduce(
+      (sum, one) => sum + one.size_bytes,
+      0,
+    );
+    const setAside = !this.#options.compress && total_bytes > 0;
     let whole = false;
-    const fd = this.#onDisk(() => files.open(temporary, "w"));
     try {
-      yield* this.#writeRecords(fd, created_at);
+      const writer = this.#onDisk(() =>
+        new DataWriter(
+          platform,
+          temporary,
+          fileMode(this.#core),
+          total_bytes,
+          setAside,
+        )
+      );
+      let written;
+      try {
+        written = yield* this.#writeRecords(writer, plan, created_at);
+        this.#onDisk(() => writer.finish());
+      } finally {
+        writer.close();
+      }
+      const file: DataFile = {
+        name,
+        size_bytes: writer.position,
+        records: written.length,
+        value_bytes: written.reduce((sum, w) => sum + w.live.size_bytes, 0),
+        nonce: this.#nonceText,
+      };
+      for (const one of written) made.push({ ...one, file });
+      this.#written_bytes += file.size_bytes;
       this.#onDisk(() => {
-        this.#flush(fd);
-        files.sync(fd);
         files.rename(temporary, path);
         files.sync(this.#directoryFd);
       });
       whole = true;
+      return file;
     } finally {
-      files.close(fd);
-      if (!whole && files.exists(temporary)) files.remove(temporary);
+      if (!whole) discardFile(platform, temporary);
+      if (!whole) discardFile(platform, path);
     }
   }
 
-  *#writeRecords(fd: Fd, created_at: number): Generator<Progress, void> {
-    const { platform } = this.#core;
-    this.#onDisk(() =>
-      this.#append(fd, encodeHead(platform, this.#nonce, created_at))
-    );
-    let total_bytes = 0, done_bytes = 0, since = 0;
-    // What was put or replaced during a pass is for the next one.
-    for (let pass = 0; pass < PASSES_MAX; pass++) {
-      const next = this.#core.header.stat("next_sequence");
-      const sources = listSources(this.#core, since);
-      if (sources.length === 0) break;
-      total_bytes += sources.reduce((sum, one) => sum + one.size_bytes, 0);
-      for (const source of sources) {
-        this.#onDisk(() => this.#writeEntry(fd, source));
-        done_bytes += source.size_bytes;
-        yield { done_bytes, total_bytes };
-      }
-      since = next;
-    }
-  }
-
-  #writeEntry(fd: Fd, source: Source): void {
+  *#writeRecords(writer: DataWriter, plan: Plan, created_at: number) {
     const core = this.#core;
-    const { pins } = core.expectAttached("persist");
-    if (!pinEntry(core, source.entry, source.generation, pins)) {
-      this.#skipped++;
-      return;
-    }
+    const records = this.#onDisk(() =>
+      new RecordWriter(
+        core,
+        writer,
+        this.#nonce,
+        created_at,
+        this.#options.compress ?? false,
+      )
+    );
+    // Not by sequence: that is drawn when room is reserved, long before some are
+    // sealed.
+    const seen = new Set(plan.seen.map(nameOf));
+    let fresh = plan.fresh;
+    let total_bytes = 0, done_bytes = 0;
     try {
-      this.#writePinned(fd, source.entry);
+      // What was put or replaced during a pass is for the next one.
+      for (let pass = 0; pass < PASSES_MAX && fresh.length > 0; pass++) {
+        total_bytes += fresh.reduce((sum, one) => sum + one.size_bytes, 0);
+        for (const live of fresh) {
+          this.#onDisk(() => records.write(live));
+          done_bytes += live.size_bytes;
+          yield { done_bytes, total_bytes };
+        }
+        fresh = listLive(core).filter((live) => !seen.has(nameOf(live)));
+        for (const live of fresh) seen.add(nameOf(live));
+      }
+      this.#onDisk(() => records.finish());
     } finally {
-      pins.unpin(source.entry);
+      records.abandon();
     }
+    this.#skipped = records.skipped;
+    this.#damaged = records.damaged;
+    return records.written;
   }
 
-  #writePinned(fd: Fd, entry: EntryNumber): void {
-    const { table, contents, platform, geometry, mapping, keys } = this.#core;
-    const lengths = table.textLengths(entry);
-    const text = contents.bytes(entry);
-    const extents = table.backedExtents(entry);
-    if (!lengths || !text || !extents || !table.isSound(entry)) {
-      this.#damaged++;
-      return;
+  /** What stays and what was written; of a key that is twice there, the younger. */
+  #manifest(
+    plan: Plan,
+    made: readonly Placed[],
+    generation: number,
+    created_at: number,
+  ): Manifest {
+    const formerFiles = plan.former?.manifest.files ?? [];
+    const kept = plan.saved.map(({ live, line }): Placed => ({
+      live,
+      place: line,
+      file: formerFiles[line.file]!,
+    }));
+    const youngest = new Map<string, Placed>();
+    for (const one of [...kept, ...made]) {
+      const other = youngest.get(one.live.key_hash);
+      if (!other || other.live.sequence < one.live.sequence) {
+        youngest.set(one.live.key_hash, one);
+      }
     }
-    const size_bytes = table.size_bytes(entry);
-    const views = openViews(mapping, pieces(geometry, extents, 0, size_bytes));
-    const value_crc = views.reduce(
-      (crc, view) => platform.crc32(view, crc),
-      0,
+    const placed = [...youngest.values()].sort((a, b) =>
+      b.live.access_tick - a.live.access_tick
     );
-    if ((table.valueCrc(entry) ?? value_crc) !== value_crc) {
-      closeViews(mapping, views);
-      this.#damaged++;
-      return;
-    }
-    const head = encodeRecord(platform, this.#nonce, {
-      ...lengths,
-      size_bytes,
-      value_crc,
-      tokens: table.word(entry, "tokens"),
-      priority: table.priority(entry),
-      created_at: table.real(entry, "created_at"),
-      last_access_at: table.real(entry, "last_access_at"),
-      access_tick: table.real(entry, "access_tick"),
-      access_count: table.word(entry, "access_count"),
-      sequence: table.real(entry, "sequence"),
-      namespaceHash: keys.namespaceHash,
-    }, text);
-    this.#append(fd, head);
-    for (const view of views) this.#append(fd, view);
-    this.#append(fd, new Uint8Array(padding(head.length + size_bytes)));
-    closeViews(mapping, views);
-    this.#entries++;
-    this.#value_bytes += size_bytes;
-  }
-
-  /** Small pieces are gathered; large ones go straight from the pool to the disk. */
-  #append(fd: Fd, bytes: Uint8Array): void {
-    if (this.#buffered + bytes.length > BUFFER_BYTES) this.#flush(fd);
-    if (bytes.length > BUFFER_BYTES) {
-      this.#core.platform.files.write(fd, bytes, this.#position);
-      this.#position += bytes.length;
-      return;
-    }
-    this.#buffer.set(bytes, this.#buffered);
-    this.#buffered += bytes.length;
-  }
-
-  #flush(fd: Fd): void {
-    const bytes = this.#buffer.subarray(0, this.#buffered);
-    this.#core.platform.files.write(fd, bytes, this.#position);
-    this.#position += this.#buffered;
-    this.#buffered = 0;
-  }
-
-  #manifest(name: string, generation: number, created_at: number): Manifest {
-    const core = this.#core;
-    const status = describePool(core);
-    const { hits, misses, puts, evictions, deletes } = status;
+    const files = [...new Set(placed.map(({ file }) => file))];
+    const numbers = new Map(files.map((file, i) => [file, i]));
+    const policyState = takePolicyState(this.#core);
     return {
       format: "cortex-snapshot",
       version: SNAPSHOT_VERSION,
       generation,
       created_at,
-      pool: {
-        name: core.name,
-        uuid: status.uuid,
-        mode: core.platform.stat(core.fd).mode,
-        size_bytes: status.size_bytes,
-        block_size_bytes: status.block_size_bytes,
-        max_entries: status.max_entries,
-        policy: status.policy,
-        tier: status.tier,
-        low_percent: core.identity.low_percent,
-        namespace: status.namespace,
-        tick: currentTick(core.control.u32),
-        next_sequence: core.header.stat("next_sequence"),
-        hits,
-        misses,
-        puts,
-        evictions,
-        deletes,
-      },
-      file: {
-        name,
-        size_bytes: Math.max(this.#position, SNAPSHOT_HEAD_BYTES),
-        records: this.#entries,
-        value_bytes: this.#value_bytes,
-        nonce: this.#nonceText,
-      },
+      pool: recordPool(this.#core),
+      files,
+      entries: placed.length,
+      value_bytes: placed.reduce((sum, { live }) => sum + live.size_bytes, 0),
+      policy_bytes: policyState.length,
+      lines: placed.map(({ live, place, file }) => ({
+        ...live,
+        position: place.position,
+        value_position: place.value_position,
+        value_crc: place.value_crc,
+        file: numbers.get(file)!,
+      })),
+      policyState,
     };
   }
 
-  /** The step that counts; then what it replaced is litter. */
-  #publish(manifest: Manifest): void {
-    const { files } = this.#core.platform;
-    const path = (name: string) => `${this.#directory}/${name}`;
+  /** The step that counts; then what nobody needs any more is litter. */
+  #publish(
+    manifest: Manifest,
+    catalogue: Catalogue,
+    file: DataFile | undefined,
+  ): void {
+    const { platform } = this.#core;
+    const { generations } = catalogue;
+    let bytes: number;
     try {
-      writeManifest(this.#core.platform, this.#directory, manifest);
+      bytes = publish(
+        platform,
+        this.#directory,
+        manifest,
+        this.#nonceText,
+        generations[0],
+        fileMode(this.#core),
+      );
     } catch (error) {
-      files.remove(path(manifest.file.name));
+      if (file) discardFile(platform, `${this.#directory}/${file.name}`);
       throw error;
     }
-    files.sync(this.#directoryFd);
-    this.#sweep(manifest);
+    platform.files.sync(this.#directoryFd);
+    this.#written_bytes += bytes;
+    const kept = retained(
+      published(generations, manifest),
+      this.#options.keep ?? KEEP,
+      ({ manifest }) =>
+        findIncomplete(platform, this.#directory, manifest) === undefined,
+    );
+    sweep(platform, this.#directory, this.#directoryFd, kept);
+  }
+
+  #report(
+    manifest: Manifest,
+    plan: Plan,
+    written_entries: number,
+    changed: boolean,
+    file?: DataFile,
+  ): PersistReport {
+    const former = plan.former?.manifest.lines ?? [];
+    const present = new Set(
+      [...plan.saved.map(({ live }) => live), ...plan.fresh].map(nameOf),
+    );
+    return {
+      path: this.#directory,
+      generation: manifest.generation,
+      changed,
+      entries: manifest.entries,
+      value_bytes: manifest.value_bytes,
+      written_entries,
+      written_bytes: this.#written_bytes,
+      file_bytes: file?.size_bytes ?? 0,
+      dropped: former.filter((line) => !present.has(nameOf(line))).length,
+      skipped: this.#skipped,
+      damaged: this.#damaged,
+    };
   }
 
   #onDisk<T>(run: () => T): T {
