@@ -18,6 +18,7 @@ const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   NO_SPACE: 6,
 };
 
+export const EXIT_FAILED = EXIT_CODES.FAILED;
 export const EXIT_USAGE = EXIT_CODES.USAGE;
 export const EXIT_CORRUPT = EXIT_CODES.CORRUPT;
 /** 128 + SIGPIPE: who reads our output has left. */

@@ -47,7 +47,7 @@ export function duration(milliseconds: number): string {
 export function safe(text: string, width_max = Infinity): string {
   const plain = text.replaceAll(
     // deno-lint-ignore no-control-regex
-    /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,
+    /[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g,
     "\ufffd",
   );
   return plain.length > width_max

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import type { Progress } from "../snapshot/mod.ts";
+import type { Progress } from "../progress.ts";
 import { formatBytes } from "../units.ts";
 import type { Context } from "./context.ts";
 import { note } from "./context.ts";
 import { Exit, EXIT_INTERRUPTED } from "./exit.ts";
+import { duration } from "./format.ts";
 
 /** How long signals and the screen may wait. */
 const SLICE_MS = 100;
@@ -18,10 +19,11 @@ export async function runSteps<T>(
   context: Context,
   what: string,
   steps: Generator<Progress, T>,
+  options: { readonly quiet?: boolean | undefined } = {},
 ): Promise<T> {
   const { terminal } = context;
   const platform = context.platform();
-  const onScreen = terminal.isTerminal("stderr");
+  const onScreen = !options.quiet && terminal.isTerminal("stderr");
   let interrupted = false;
   terminal.onInterrupt(() => {
     interrupted = true;
@@ -40,7 +42,9 @@ export async function runSteps<T>(
     slice = platform.monotonic();
     if (onScreen) {
       const line = describe(what, step.value, slice - begun);
-      terminal.write("stderr", CLEAR_LINE + line);
+      // One that is wrapped could not be cleared.
+      const columns = Math.max(1, terminal.columns - 1);
+      terminal.write("stderr", CLEAR_LINE + line.slice(0, columns));
     }
     if (!interrupted) continue;
     steps.return(undefined as T);
@@ -52,15 +56,23 @@ export async function runSteps<T>(
 
 const CLEAR_LINE = "\r\u001b[K";
 
-function describe(
+const BAR_COLUMNS = 20;
+
+/** A bar, how much, how fast, and how long it will take. */
+export function describe(
   what: string,
   progress: Progress,
   elapsed_ms: number,
 ): string {
   const { done_bytes, total_bytes } = progress;
-  const share = total_bytes === 0 ? 1 : done_bytes / total_bytes;
+  const share = total_bytes === 0 ? 1 : Math.min(1, done_bytes / total_bytes);
+  const filled = Math.round(share * BAR_COLUMNS);
+  const bar = "#".repeat(filled) + "-".repeat(BAR_COLUMNS - filled);
   const rate = done_bytes / (elapsed_ms / 1000);
-  return `${what}: ${(share * 100).toFixed(0)}%, ${
-    formatBytes(done_bytes)
-  } of ${formatBytes(total_bytes)}, ${formatBytes(Math.round(rate))}/s`;
+  const left = rate > 0 && share < 1
+    ? `, ${duration((total_bytes - done_bytes) / rate * 1000)} left`
+    : "";
+  return `${what} [${bar}] ${(share * 100).toFixed(0)}% of ${
+    formatBytes(total_bytes)
+  }, ${formatBytes(Math.round(rate))}/s${left}`;
 }

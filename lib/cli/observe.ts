@@ -3,26 +3,25 @@
  *
  * @module
  */
-import type { PoolStatus } from "../describe.ts";
+import { observePool, type PoolStatus } from "../describe.ts";
 import { CortexError } from "../errors.ts";
-import { Pool } from "../pool.ts";
+import { listSegments } from "../segment.ts";
 import type { Context } from "./context.ts";
 import { note } from "./context.ts";
 import { formatBytes } from "../units.ts";
 import { grouped, percent, table } from "./format.ts";
 
-/** Opens a pool only to look. */
-export function observe(context: Context, name: string): Pool {
-  return Pool.open(name, { observe: true, platform: context.platform() });
+/** A pool's status. */
+export function observe(context: Context, name: string): PoolStatus {
+  return observePool(context.platform(), name);
 }
 
 /** Every pool's status. One that cannot be read is told of, and left out. */
 export function observeAll(context: Context): PoolStatus[] {
   const found: PoolStatus[] = [];
-  for (const name of Pool.list({ platform: context.platform() })) {
+  for (const name of listSegments(context.platform())) {
     try {
-      using pool = observe(context, name);
-      found.push(pool.status());
+      found.push(observe(context, name));
     } catch (error) {
       if (!(error instanceof CortexError)) throw error;
       // It went away meanwhile: then it is not there to be listed.

@@ -22,5 +22,6 @@ export function entryToJson(entry: EntryInfo) {
     ...entry,
     created_at: isoTime(entry.created_at),
     last_access_at: isoTime(entry.last_access_at),
+    expires_at: isoTime(entry.expires_at ?? null),
   };
 }

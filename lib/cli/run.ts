@@ -7,47 +7,55 @@ import { Command, CommanderError } from "commander";
 import { isOsError, UsageError } from "../errors.ts";
 import { VERSION } from "../layout.ts";
 import { CORTEX_VERSION } from "../version.ts";
-import type { CommandFactory } from "./command.ts";
-import { checkCommand } from "./commands/check.ts";
-import { createCommand } from "./commands/create.ts";
-import { deleteCommand } from "./commands/delete.ts";
-import { destroyCommand } from "./commands/destroy.ts";
-import { entriesCommand } from "./commands/entries.ts";
-import { evictCommand } from "./commands/evict.ts";
-import { getCommand } from "./commands/get.ts";
-import { listCommand } from "./commands/list.ts";
-import { matchCommand } from "./commands/match.ts";
-import { persistCommand } from "./commands/persist.ts";
-import { policiesCommand } from "./commands/policies.ts";
-import { putCommand } from "./commands/put.ts";
-import { restoreCommand } from "./commands/restore.ts";
-import { statusCommand } from "./commands/status.ts";
+import { type CommandFactory, expectRequired } from "./command.ts";
 import type { Context } from "./context.ts";
 import { describeFailure, EXIT_BROKEN_PIPE, EXIT_USAGE } from "./exit.ts";
 
+/** Loads a command: what it needs, and nothing of the others. */
+type CommandLoader = () => Promise<CommandFactory>;
+
 /** In the order of the help. */
-const COMMANDS: Readonly<Record<string, CommandFactory>> = {
-  create: createCommand,
-  list: listCommand,
-  status: statusCommand,
-  put: putCommand,
-  get: getCommand,
-  delete: deleteCommand,
-  entries: entriesCommand,
-  match: matchCommand,
-  evict: evictCommand,
-  persist: persistCommand,
-  restore: restoreCommand,
-  check: checkCommand,
-  destroy: destroyCommand,
-  policies: policiesCommand,
+const COMMANDS: Readonly<Record<string, CommandLoader>> = {
+  create: async () => (await import("./commands/create.ts")).createCommand,
+  list: async () => (await import("./commands/list.ts")).listCommand,
+  status: async () => (await import("./commands/status.ts")).statusCommand,
+  put: async () => (await import("./commands/put.ts")).putCommand,
+  get: async () => (await import("./commands/get.ts")).getCommand,
+  delete: async () => (await import("./commands/delete.ts")).deleteCommand,
+  entries: async () => (await import("./commands/entries.ts")).entriesCommand,
+  match: async () => (await import("./commands/match.ts")).matchCommand,
+  evict: async () => (await import("./commands/evict.ts")).evictCommand,
+  persist: async () => (await import("./commands/persist.ts")).persistCommand,
+  restore: async () => (await import("./commands/restore.ts")).restoreCommand,
+  snapshot: async () =>
+    (await import("./commands/snapshot.ts")).snapshotCommand,
+  schedule: async () =>
+    (await import("./commands/schedule.ts")).scheduleCommand,
+  check: async () => (await import("./commands/check.ts")).checkCommand,
+  gc: async () => (await import("./commands/gc.ts")).gcCommand,
+  destroy: async () => (await import("./commands/destroy.ts")).destroyCommand,
+  policies: async () =>
+    (await import("./commands/policies.ts")).policiesCommand,
+  record: async () => (await import("./commands/record.ts")).recordCommand,
 };
+
+/** Commands that need no pool on this host. A snapshot outlives its pool. */
+const TOOLS: Readonly<Record<string, CommandLoader>> = {
+  snapshot: COMMANDS["snapshot"]!,
+  doctor: async () => (await import("./commands/doctor.ts")).doctorCommand,
+  sim: async () => (await import("./commands/sim.ts")).simCommand,
+  plan: async () => (await import("./commands/plan.ts")).planCommand,
+  hash: async () => (await import("./commands/hash.ts")).hashCommand,
+};
+
+const VERSION_FLAGS = ["-V", "--version"];
 
 /** Runs one command line; resolves to its exit code and never rejects. */
 export async function run(context: Context): Promise<number> {
   const { terminal } = context;
   try {
-    await buildProgram(context).parseAsync(terminal.args, { from: "user" });
+    const program = await buildProgram(context);
+    await program.parseAsync(terminal.args, { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -55,13 +63,13 @@ export async function run(context: Context): Promise<number> {
       if (error.code === "commander.help") return EXIT_USAGE; // it was printed
     }
     if (isOsError(error, "EPIPE")) return EXIT_BROKEN_PIPE;
-    const { lines, code } = describeFailure(asUsage(error));
+    const { lines, code } = describeFailure(asUsage(error, terminal.args));
     for (const line of lines) terminal.write("stderr", line + "\n");
     return code;
   }
 }
 
-function buildProgram(context: Context): Command {
+async function buildProgram(context: Context): Promise<Command> {
   const { terminal } = context;
   const program = configure(new Command("cortex"), context)
     .description(
@@ -73,32 +81,46 @@ function buildProgram(context: Context): Command {
       "-V, --version",
       "print the version",
     )
-    .addHelpText("after", EXIT_HELP);
+    .addHelpText("after", EXIT_HELP)
+    .hook("preAction", (_, command) => expectRequired(command));
   const cache = configure(program.command("cache"), context)
     .description("make and use pools")
     .summary("make and use pools")
     .helpCommand(false);
-  for (const command of wantedCommands(terminal.args)) {
-    configure(command(context), context, cache);
+  for (const load of wantedCommands(terminal.args)) {
+    configure((await load())(context), context, cache);
+  }
+  for (const load of wantedTools(terminal.args)) {
+    configure((await load())(context), context, program);
   }
   program.helpCommand(false);
   return program;
 }
 
-/** Only the one that is asked for, if that is plain: it saves a millisecond. */
-function wantedCommands(args: readonly string[]): readonly CommandFactory[] {
-  const [group, name = ""] = args;
+/** Only the one that is asked for, if that is plain: it saves milliseconds. */
+function wantedCommands(args: readonly string[]): readonly CommandLoader[] {
+  const [group = "", name = ""] = args;
+  if (Object.hasOwn(TOOLS, group) || VERSION_FLAGS.includes(group)) return [];
   return group === "cache" && Object.hasOwn(COMMANDS, name)
     ? [COMMANDS[name]!]
     : Object.values(COMMANDS);
 }
 
+/** As `wantedCommands`; none for `cortex cache ...`. */
+function wantedTools(args: readonly string[]): readonly CommandLoader[] {
+  const [name = ""] = args;
+  if (Object.hasOwn(TOOLS, name)) return [TOOLS[name]!];
+  if (VERSION_FLAGS.includes(name)) return [];
+  return name === "cache" ? [] : Object.values(TOOLS);
+}
+
 /** Every command fails by exception and writes where its context says. */
 function configure(
   command: Command,
-  { terminal }: Context,
+  context: Context,
   parent?: Command,
 ): Command {
+  const { terminal } = context;
   command.exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.write("stdout", text),
@@ -110,12 +132,13 @@ function configure(
     .showHelpAfterError(false)
     .allowExcessArguments(false)
     .enablePositionalOptions();
+  for (const sub of command.commands) configure(sub, context);
   parent?.addCommand(command);
   return command;
 }
 
 /** What the parser refuses, in our words. */
-function asUsage(error: unknown): unknown {
+function asUsage(error: unknown, args: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error;
   const state = error.message.replace(/^error: /, "").replaceAll(
     /\s*\n\s*/g,
@@ -125,14 +148,23 @@ function asUsage(error: unknown): unknown {
     "run",
     "the command",
     state,
-    "See cortex cache --help, and --help after any command",
+    `See cortex ${[...commandIn(args), "--help"].join(" ")}`,
   );
+}
+
+/** The words that name a command of ours, as far as they do. */
+function commandIn(args: readonly string[]): string[] {
+  const [first = "", second = ""] = args.filter((word) => word !== "help");
+  if (Object.hasOwn(TOOLS, first)) return [first];
+  if (first !== "cache") return [];
+  return Object.hasOwn(COMMANDS, second) ? [first, second] : [first];
 }
 
 const EXIT_HELP = `
 Exit codes:
   0  done
-  1  failed, as when a pool of that name exists already
+  1  failed, as when a pool of that name exists already, or doctor finds
+     something that needs attention
   2  arguments that can never be right
   3  no such pool, key, snapshot or file
   4  busy

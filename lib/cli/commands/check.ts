@@ -1,8 +1,12 @@
+import { type CheckReport, checkSteps } from "../../check.ts";
 import { Pool } from "../../pool.ts";
+import { finish, type Progress } from "../../progress.ts";
+import { type Dropped, repairSteps } from "../../repair.ts";
+import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
-import { type JsonOption, print } from "../context.ts";
+import { type Context, type JsonOption, print } from "../context.ts";
 import { Exit, EXIT_CORRUPT } from "../exit.ts";
-import { count } from "../format.ts";
+import { count, safe } from "../format.ts";
 
 interface Options extends JsonOption {
   readonly repair?: true;
@@ -12,32 +16,66 @@ interface Options extends JsonOption {
 export const checkCommand: CommandFactory = (context) =>
   withJson(subcommand(
     "check",
-    "prove that a pool is whole",
+    "prove that a pool is whole, while it is in use",
     "check llama-cache --values",
   ))
     .argument("<name>", "name of the pool")
     .option("--values", "read every value, too, against its checksum")
-    .option("--repair", "drop what does not hold")
-    .action((name: string, options: Options) => {
+    .option("--repair", "drop what does not hold, and say what")
+    .action(async (name: string, options: Options) => {
       using pool = Pool.open(name, { platform: context.platform() });
-      const found = pool.check(options);
-      const mend = options.repair && !found.ok;
-      const dropped = mend ? pool.repair(options) : 0;
-      const { ok } = mend ? pool.check(options) : found;
+      const run = <T>(steps: Generator<Progress, T>) =>
+        work(context, `check pool "${name}"`, options, steps);
+      const found = await run(checkSteps(pool.core, options));
+      let dropped: Dropped[] | undefined, { ok } = found;
+      if (options.repair && !ok) {
+        dropped = await run(repairSteps(pool.core, options));
+        ({ ok } = pool.check()); // values that did not hold are gone
+      }
       const { problems } = found;
       print(
         context,
         options,
-        { ok, problems, ...(options.repair ? { dropped } : {}) },
-        [
-          ...problems,
-          ...(mend
-            ? [`Repaired: dropped ${count(dropped, "entry", "entries")}`]
-            : []),
-          ok
-            ? `Pool ${name} is whole`
-            : `Pool ${name} is damaged: mend it with --repair`,
-        ].join("\n"),
+        { ok, problems, ...(options.repair ? { dropped: dropped ?? [] } : {}) },
+        describe(name, found, dropped, ok),
       );
       if (!ok) throw new Exit(EXIT_CORRUPT);
     });
+
+/** Only reading values takes long enough to be shown and ended. */
+async function work<T>(
+  context: Context,
+  what: string,
+  options: Options,
+  steps: Generator<Progress, T>,
+): Promise<T> {
+  if (!options.values) return finish(steps);
+  const { runSteps } = await import("../long_work.ts");
+  return await runSteps(context, what, steps);
+}
+
+function describe(
+  name: string,
+  { problems }: CheckReport,
+  dropped: readonly Dropped[] | undefined,
+  ok: boolean,
+): string {
+  const lines = problems.map((problem) => safe(problem));
+  for (const { key, size_bytes, reason } of dropped ?? []) {
+    const entry = key === null
+      ? "an entry whose key cannot be read"
+      : `entry ${safe(JSON.stringify(key), 80)}`;
+    const size = size_bytes === null ? "" : ` (${formatBytes(size_bytes)})`;
+    lines.push(`Dropped ${entry}${size}: ${safe(reason)}`);
+  }
+  if (dropped) {
+    const entries = count(dropped.length, "entry", "entries");
+    lines.push(`Repaired: dropped ${entries}`);
+  }
+  lines.push(
+    ok
+      ? `Pool ${name} is whole`
+      : `Pool ${name} is damaged: mend it with --repair`,
+  );
+  return lines.join("\n");
+}

@@ -1,9 +1,9 @@
 import type { EntryInfo } from "../../describe.ts";
+import { Pool } from "../../pool.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { ago, count, grouped, safe, table } from "../format.ts";
-import { observe } from "../observe.ts";
 import { entryToJson } from "../pool_json.ts";
 
 /** More than anybody reads on a terminal. */
@@ -18,7 +18,10 @@ export const entriesCommand: CommandFactory = (context) =>
   ))
     .argument("<name>", "name of the pool")
     .action((name: string, options: JsonOption) => {
-      using pool = observe(context, name);
+      using pool = Pool.open(name, {
+        observe: true,
+        platform: context.platform(),
+      });
       const entries = [...pool.entries()].sort((a, b) =>
         b.last_access_at - a.last_access_at
       );

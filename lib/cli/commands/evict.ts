@@ -29,7 +29,7 @@ export const evictCommand: CommandFactory = (context) =>
       print(
         context,
         options,
-        report,
+        { dry_run: options.dryRun ?? false, ...report },
         `${verb} ${count(report.evicted_entries, "entry", "entries")}, ${
           formatBytes(report.freed_bytes)
         }`,

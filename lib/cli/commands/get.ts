@@ -1,6 +1,4 @@
-import type { Platform } from "../../../ffi/platform.ts";
-import { onHost, UsageError } from "../../errors.ts";
-import type { Hit } from "../../hit.ts";
+import { UsageError } from "../../errors.ts";
 import { Pool } from "../../pool.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
@@ -21,7 +19,7 @@ export const getCommand: CommandFactory = (context) =>
     .argument("<name>", "name of the pool")
     .argument("<key>", "key of the entry", parseKey)
     .option("--output <file>", "write the value to this file")
-    .action((name: string, key: string, options: Options) => {
+    .action(async (name: string, key: string, options: Options) => {
       const { output, json } = options;
       if (json && output === undefined) {
         throw new UsageError(
@@ -39,23 +37,10 @@ export const getCommand: CommandFactory = (context) =>
         for (const view of hit.views) context.terminal.write("stdout", view);
         return;
       }
-      writeFile(context.platform(), output, hit);
+      const { writeFileSteps } = await import("../output_file.ts");
+      const { runSteps } = await import("../long_work.ts");
+      const steps = writeFileSteps(context.platform(), output, hit.views);
+      await runSteps(context, `write file ${JSON.stringify(output)}`, steps);
       const info = pool.info(key);
       print(context, options, info ? entryToJson(info) : { key }, "");
     });
-
-function writeFile(platform: Platform, path: string, hit: Hit): void {
-  const { files } = platform;
-  onHost("write", `file ${JSON.stringify(path)}`, () => {
-    const fd = files.open(path, "replace");
-    try {
-      let at = 0;
-      for (const view of hit.views) {
-        files.write(fd, view, at);
-        at += view.length;
-      }
-    } finally {
-      files.close(fd);
-    }
-  });
-}

@@ -1,30 +1,94 @@
+import { UsageError } from "../../errors.ts";
+import { Pool } from "../../pool.ts";
+import type { Scheme } from "../../prefix/chain.ts";
+import { parseNamespace } from "../../prefix/namespace.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
-import { type JsonOption, print } from "../context.ts";
+import { type Context, type JsonOption, print } from "../context.ts";
 import { count } from "../format.ts";
-import { observe } from "../observe.ts";
-import { keys as parseKeys } from "../options.ts";
+import { json, keys as parseKeys, scheme, wholeFrom1 } from "../options.ts";
+
+interface Options extends JsonOption {
+  readonly tokensFile?: string;
+  readonly scheme: Scheme;
+  readonly blockTokens?: number;
+  readonly seed?: string;
+  readonly extra?: unknown;
+}
 
 export const matchCommand: CommandFactory = (context) =>
   withJson(subcommand(
     "match",
     "say how many leading keys of a chain are present",
-    "match llama-cache key-1 key-2 key-3",
+    "match llama-cache --tokens-file prompt.txt --block-tokens 16",
   ))
     .argument("<name>", "name of the pool")
-    .argument("<keys...>", "the chain's keys, first to last", parseKeys)
-    .action((name: string, keys: string[], options: JsonOption) => {
-      using pool = observe(context, name);
-      const matched = keys.slice(0, pool.match(keys));
-      const tokens = matched.reduce(
-        (sum, key) => sum + (pool.info(key)?.tokens ?? 0),
-        0,
-      );
-      print(
-        context,
-        options,
-        { matched, tokens },
-        `${matched.length} of ${count(keys.length, "key")} present, ${
-          count(tokens, "token")
-        }`,
-      );
-    });
+    .argument("[keys...]", "the chain's keys, first to last", parseKeys)
+    .option(
+      "--tokens-file <file>",
+      "hash these token ids instead; - for standard input",
+    )
+    .option("--scheme <scheme>", "sglang or vllm", scheme, "sglang" as Scheme)
+    .option(
+      "--block-tokens <n>",
+      "tokens a block (default: as the pool was created with)",
+      wholeFrom1("number of tokens"),
+    )
+    .option("--seed <text>", "PYTHONHASHSEED of the engine, for vllm (0)")
+    .option("--extra <json>", "extra keys, for vllm", json("those extra keys"))
+    .action(
+      async (
+        name: string,
+        given: string[] | undefined,
+        options: Options,
+      ) => {
+        using pool = Pool.open(name, {
+          observe: true,
+          platform: context.platform(),
+        });
+        const keys = await chain(context, pool, given ?? [], options);
+        const matched = keys.slice(0, pool.match(keys));
+        const tokens = matched.reduce(
+          (sum, key) => sum + (pool.info(key)?.tokens ?? 0),
+          0,
+        );
+        print(
+          context,
+          options,
+          { matched, tokens },
+          `${matched.length} of ${count(keys.length, "key")} present, ${
+            count(tokens, "token")
+          }`,
+        );
+      },
+    );
+
+/** The keys that are given, or those of the tokens. */
+async function chain(
+  context: Context,
+  pool: Pool,
+  given: string[],
+  options: Options,
+): Promise<string[]> {
+  const { tokensFile } = options;
+  if ((tokensFile === undefined) === (given.length === 0)) {
+    throw new UsageError(
+      "match",
+      "a chain",
+      "it needs either keys or --tokens-file",
+      `Name its keys: cortex cache match ${pool.name} KEY...; or add --tokens-file FILE`,
+    );
+  }
+  if (tokensFile === undefined) return given;
+  const blockTokens = options.blockTokens ??
+    parseNamespace(pool.status().namespace).block_tokens;
+  if (blockTokens === undefined) {
+    throw new UsageError(
+      "match",
+      "those tokens",
+      "nothing says how many a block has",
+      "Say it with --block-tokens, here or when the pool is created",
+    );
+  }
+  const { chainOf } = await import("./hash.ts");
+  return chainOf(context, { ...options, tokensFile, blockTokens });
+}

@@ -1,15 +1,17 @@
 import type { Platform } from "../../../ffi/platform.ts";
-import { FailedError, onHost } from "../../errors.ts";
+import { FailedError } from "../../errors.ts";
 import { showKey } from "../../key.ts";
 import { Pool } from "../../pool.ts";
 import type { PutOptions } from "../../plan.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
-import { type JsonOption, print } from "../context.ts";
-import { integer, json, key as parseKey } from "../options.ts";
+import { type Context, type JsonOption, note, print } from "../context.ts";
+import { onUserFile } from "../files.ts";
+import { integer, json, key as parseKey, timeToLive } from "../options.ts";
 
 interface Options extends JsonOption, PutOptions {
   readonly file?: string;
+  readonly ttl?: number;
 }
 
 export const putCommand: CommandFactory = (context) =>
@@ -25,15 +27,21 @@ export const putCommand: CommandFactory = (context) =>
     .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
     .option(
       "--priority <n>",
-      "higher stays longer, under the policy priority",
+      "higher stays longer; 0 by default",
       integer("priority"),
     )
-    .option("--meta <json>", "metadata, up to 4 KiB", json)
-    .action((name: string, key: string, options: Options) => {
+    .option(
+      "--ttl <time>",
+      "gone after that time: 90, 90s, 15m, 2h, 1d",
+      timeToLive,
+    )
+    .option("--meta <json>", "metadata, up to 4 KiB", json("that metadata"))
+    .action((name: string, key: string, given: Options) => {
+      const options = { ...given, ttl_ms: given.ttl };
       const { file } = options;
       using pool = Pool.open(name, { platform: context.platform() });
       const size_bytes = file === undefined
-        ? putBytes(pool, key, context.terminal.readAll(), options)
+        ? putBytes(pool, key, readInput(context), options)
         : putFile(pool, key, context.platform(), file, options);
       print(
         context,
@@ -42,6 +50,15 @@ export const putCommand: CommandFactory = (context) =>
         `Put ${showKey(key)}: ${formatBytes(size_bytes)}`,
       );
     });
+
+/** People who see nothing happen are told why. */
+function readInput(context: Context): Uint8Array {
+  const { terminal } = context;
+  if (terminal.isTerminal("stdin")) {
+    note(context, "Reading the value from standard input; Ctrl-D ends it");
+  }
+  return terminal.readAll();
+}
 
 function putBytes(
   pool: Pool,
@@ -62,15 +79,15 @@ function putFile(
   options: PutOptions,
 ): number {
   const what = `file ${JSON.stringify(path)}`;
-  const fd = onHost("read", what, () => platform.files.open(path, "user"));
+  const fd = onUserFile("read", what, () => platform.files.open(path, "user"));
   try {
-    const size_bytes = onHost("read", what, () => platform.files.size(fd));
+    const size_bytes = onUserFile("read", what, () => platform.files.size(fd));
     using slot = pool.reserve(key, size_bytes, options);
     let at = 0;
     for (const view of slot.views) {
-      at += onHost("read", what, () => platform.files.read(fd, view, at));
+      at += onUserFile("read", what, () => platform.files.read(fd, view, at));
     }
-    const rest = onHost(
+    const rest = onUserFile(
       "read",
       what,
       () => platform.files.read(fd, new Uint8Array(1), at),

@@ -40,8 +40,7 @@ function show(context: Context, name: string | undefined, options: Options) {
     print(context, options, pools.map(toJson), poolTable(pools));
     return;
   }
-  using pool = observe(context, name);
-  const status = pool.status();
+  const status = observe(context, name);
   if (onScreen) context.terminal.write("stdout", CLEAR_SCREEN);
   const now = context.platform().now();
   print(context, options, toJson(status), describe(status, now));
@@ -55,7 +54,7 @@ function describe(pool: PoolStatus, now: number): string {
       "size",
       `${formatBytes(pool.size_bytes)}, ${
         formatBytes(pool.committed_bytes)
-      } of it in memory`,
+      } of it ${pool.file === null ? "in memory" : "on disk"}`,
     ],
     [
       "used",
@@ -86,7 +85,7 @@ function describe(pool: PoolStatus, now: number): string {
       }`,
     ],
     ["policy", pool.policy],
-    ["tier", pool.tier],
+    ["tier", pool.file === null ? pool.tier : `${pool.tier}, ${pool.file}`],
     ["attached", count(pool.attached, "handle")],
     ["created", ago(pool.created_at, now)],
     ["modified", ago(pool.modified_at, now)],
@@ -95,6 +94,12 @@ function describe(pool: PoolStatus, now: number): string {
   ];
   if (pool.namespace !== "") {
     lines.splice(1, 0, ["namespace", safe(pool.namespace)]);
+  }
+  if (pool.loading) {
+    lines.push([
+      "restoring",
+      "not at its end; if it was killed, restore again",
+    ]);
   }
   if (pool.recoveries > 0) {
     lines.push(["recovered", count(pool.recoveries, "time")]);

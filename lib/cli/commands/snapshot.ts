@@ -1,0 +1,248 @@
+import type { Command } from "commander";
+import type { SnapshotInfo } from "../../snapshot/mod.ts";
+import { formatBytes } from "../../units.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
+import { type Context, type JsonOption, print } from "../context.ts";
+import { NotFoundError } from "../../errors.ts";
+import { Exit, EXIT_CORRUPT } from "../exit.ts";
+import {
+  ago,
+  count,
+  duration,
+  grouped,
+  isoTime,
+  percent,
+  safe,
+  table,
+} from "../format.ts";
+import { duration as parseDuration, natural } from "../options.ts";
+
+interface Options extends JsonOption {
+  readonly path?: string;
+  readonly generation?: number;
+  readonly keep: number;
+  readonly lockTimeout?: number;
+}
+
+export const snapshotCommand: CommandFactory = (context) =>
+  subcommand(
+    "snapshot",
+    "list, show, verify or prune what was saved of a pool",
+    "snapshot verify llama-cache",
+  )
+    .helpCommand(false)
+    .addCommand(listCommand(context))
+    .addCommand(showCommand(context))
+    .addCommand(verifyCommand(context))
+    .addCommand(pruneCommand(context));
+
+function action(name: string, description: string, example: string): Command {
+  return withJson(subcommand(name, description, example))
+    .argument("<name>", "name of the pool")
+    .option(
+      "--path <directory>",
+      "instead of the pool's own place (see the README)",
+    );
+}
+
+function withGeneration(command: Command): Command {
+  return command.option(
+    "--generation <n>",
+    "not the newest: see snapshot list",
+    natural("generation"),
+  );
+}
+
+async function load(context: Context, name: string, { path }: Options) {
+  const { snapshotInfo } = await import("../../snapshot/mod.ts");
+  return snapshotInfo(name, { path, platform: context.platform() });
+}
+
+const listCommand: CommandFactory = (context) =>
+  action("list", "list the generations", "snapshot list llama-cache")
+    .action(async (name: string, options: Options) => {
+      const info = await load(context, name, options);
+      print(context, options, listToJson(info), describeList(context, info));
+    });
+
+function listToJson({ path, generations, damaged }: SnapshotInfo) {
+  return {
+    path,
+    damaged,
+    generations: generations.map(({ pool: _, files, ...generation }) => ({
+      ...generation,
+      created_at: isoTime(generation.created_at),
+      files: files.length,
+    })),
+  };
+}
+
+function describeList(
+  context: Context,
+  { generations, damaged }: SnapshotInfo,
+): string {
+  const now = context.platform().now();
+  const rows = generations.map((one) => [
+    String(one.generation),
+    ago(one.created_at, now),
+    grouped(one.entries),
+    formatBytes(one.value_bytes),
+    String(one.files.length),
+    formatBytes(one.file_bytes),
+    one.problem ?? "complete",
+  ]);
+  const head = [
+    "GENERATION",
+    "SAVED",
+    "ENTRIES",
+    "VALUES",
+    "FILES",
+    "ON DISK",
+    "STATE",
+  ];
+  return [
+    table(head, rows, ["GENERATION", "ENTRIES", "VALUES", "FILES", "ON DISK"]),
+    ...damaged.map((file) => `${file} is damaged (checksum)`),
+  ].join("\n");
+}
+
+const showCommand: CommandFactory = (context) =>
+  withGeneration(
+    action("show", "say what a generation holds", "snapshot show llama-cache"),
+  ).action(async (name: string, options: Options) => {
+    const info = await load(context, name, options);
+    const { generation } = options;
+    const found = generation === undefined
+      ? info.generations[0]
+      : info.generations.find((one) => one.generation === generation);
+    if (!found) {
+      throw new NotFoundError(
+        "show",
+        `generation ${generation ?? "1"} of the snapshot`,
+        info.damaged.length > 0 ? "its manifest is damaged" : "there is none",
+        `See what there is: cortex cache snapshot list ${name}`,
+      );
+    }
+    const { pool: { tick: _, next_sequence: __, ...pool }, ...rest } = found;
+    const json = {
+      path: info.path,
+      ...rest,
+      created_at: isoTime(found.created_at),
+      pool: {
+        ...pool,
+        mode: showMode(pool.mode),
+        created_at: isoTime(pool.created_at ?? null),
+      },
+    };
+    const now = context.platform().now();
+    const lines: [string, string][] = [
+      ["generation", `${found.generation}, ${ago(found.created_at, now)}`],
+      ["state", found.problem ?? "complete"],
+      ["entries", grouped(found.entries)],
+      ["values", formatBytes(found.value_bytes)],
+      ["on disk", formatBytes(found.file_bytes)],
+      [
+        "pool",
+        `${safe(pool.name)}, ${formatBytes(pool.size_bytes)} in blocks of ${
+          formatBytes(pool.block_size_bytes)
+        }, up to ${count(pool.max_entries, "entry", "entries")}`,
+      ],
+      ["policy", safe(pool.policy)],
+      ["namespace", pool.namespace === "" ? "none" : safe(pool.namespace)],
+      ["uuid", safe(pool.uuid)],
+      ["version", `snapshot format ${found.version}`],
+    ];
+    const text = [
+      ...lines.map(([title, value]) => `${title.padEnd(10)} ${value}`),
+      "",
+      table(
+        ["FILE", "SIZE", "RECORDS", "IN USE", "DEAD"],
+        found.files.map((file) => [
+          file.name,
+          formatBytes(file.size_bytes),
+          grouped(file.records),
+          grouped(file.live_records),
+          percent(file.dead_share),
+        ]),
+        ["SIZE", "RECORDS", "IN USE", "DEAD"],
+      ),
+    ].join("\n");
+    print(context, options, json, text);
+  });
+
+/** Such as `0600`, as `create --mode` takes it. */
+function showMode(mode = 0o600): string {
+  return (mode & 0o777).toString(8).padStart(4, "0");
+}
+
+const verifyCommand: CommandFactory = (context) =>
+  withGeneration(action(
+    "verify",
+    "read all of a generation against its checksums",
+    "snapshot verify llama-cache",
+  )).action(async (name: string, options: Options) => {
+    const platform = context.platform();
+    const { verifyingSteps } = await import("../../snapshot/mod.ts");
+    const { runSteps } = await import("../long_work.ts");
+    const begun = platform.monotonic();
+    const { path, generation } = options;
+    const steps = verifyingSteps(name, { path, generation, platform });
+    const report = await runSteps(
+      context,
+      `verify snapshot of "${name}"`,
+      steps,
+    );
+    const took_ms = Math.round(platform.monotonic() - begun);
+    const whole = `${count(report.entries, "entry", "entries")}, ${
+      formatBytes(report.value_bytes)
+    }`;
+    print(
+      context,
+      options,
+      { ...report, took_ms },
+      [
+        ...report.problems.map((problem) => safe(problem)),
+        report.ok
+          ? `Generation ${report.generation} is whole: ${whole}, read in ${
+            duration(took_ms)
+          }`
+          : `Generation ${report.generation} is damaged: ${whole} are whole`,
+      ].join("\n"),
+    );
+    if (!report.ok) throw new Exit(EXIT_CORRUPT);
+  });
+
+const pruneCommand: CommandFactory = (context) =>
+  action(
+    "prune",
+    "remove former generations, and files that nobody needs",
+    "snapshot prune llama-cache --keep 3",
+  )
+    .option(
+      "--keep <n>",
+      "former generations to keep",
+      natural("number of generations"),
+      1,
+    )
+    .option(
+      "--lock-timeout <time>",
+      "wait for a save that goes on, such as 30s (default: 5s)",
+      parseDuration("time"),
+    )
+    .action(async (name: string, options: Options) => {
+      const { pruneSnapshot } = await import("../../snapshot/mod.ts");
+      const report = pruneSnapshot(name, {
+        path: options.path,
+        keep: options.keep,
+        lockTimeout_ms: options.lockTimeout,
+        platform: context.platform(),
+      });
+      print(
+        context,
+        options,
+        report,
+        `Removed ${count(report.files, "file")}, ${
+          formatBytes(report.freed_bytes)
+        }; ${count(report.generations.length, "generation")} left`,
+      );
+    });
