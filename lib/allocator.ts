@@ -1,6 +1,7 @@
 /**
- * Finds room for a value in the free list: the smallest run of blocks that
- * holds it, else up to {@linkcode EXTENTS_MAX} runs, largest first.
+ * Finds room for a value in the free list: for most the next run of blocks that
+ * holds it, for large ones the smallest, else up to {@linkcode EXTENTS_MAX} runs,
+ * largest first.
  *
  * The allocator only looks; marking is the caller's, under the lock.
  *
@@ -21,6 +22,12 @@ export interface FindOptions {
   readonly used: Bitmap;
   /** If given, only blocks whose bit is set here. */
   readonly within?: Bitmap | undefined;
+}
+
+/** Words of the free list: from the first up to, not including, the second. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
 }
 
 /** The largest runs seen so far, smallest last. */
@@ -74,7 +81,7 @@ export function findExtents(
   if (needed === 0) return [];
   const largest = new LargestRuns();
   let best: Extent | undefined;
-  const exact = eachFreeRun(options, (start, count) => {
+  const exact = eachFreeRun(options, whole(options.used), (start, count) => {
     if (count < needed) {
       if (best === undefined) largest.offer(start, count);
     } else if (best === undefined || count < best.count) {
@@ -88,26 +95,87 @@ export function findExtents(
 }
 
 /**
+ * Finds `needed` free blocks in one run: the first from `nearBlock` on and round;
+ * or one that just fits, if there is one a little behind, so that long ones stay.
+ * Where a block was found or given back last, the next one often is: what this
+ * costs grows neither with the pool nor with what is free of it.
+ *
+ * @returns the first block, or -1 if there is no such run.
+ */
+export function findNear(
+  needed: number,
+  nearBlock: number,
+  options: FindOptions,
+): number {
+  const { to } = whole(options.used);
+  const near = Math.min(nearBlock >>> 5, to);
+  const start = findFirst(needed, options, { from: near, to });
+  return start !== -1
+    ? start
+    : findFirst(needed, options, { from: 0, to: near });
+}
+
+/** Words of the free list in which a run that just fits is looked for, a block. */
+const LOOK_AHEAD_WORDS = 128;
+/** The longer the copy, the farther it pays to look. */
+const LOOK_AHEAD_MAX_WORDS = 2048;
+
+function findFirst(
+  needed: number,
+  options: FindOptions,
+  { from, to }: Range,
+): number {
+  let found = -1, found_count = 0;
+  const isLongEnough = (start: number, count: number) => {
+    found_count = count;
+    if (count >= needed) found = start;
+    return found !== -1;
+  };
+  eachFreeRun(options, { from, to }, isLongEnough, needed + 1);
+  if (found === -1 || found_count === needed) return found;
+  let fitting = -1;
+  const justFits = (start: number, count: number) => {
+    if (count === needed) fitting = start;
+    return fitting !== -1;
+  };
+  const ahead = found >>> 5;
+  const words = Math.min(LOOK_AHEAD_WORDS * needed, LOOK_AHEAD_MAX_WORDS);
+  eachFreeRun(options, {
+    from: ahead,
+    to: Math.min(ahead + words, to),
+  }, justFits);
+  return fitting !== -1 ? fitting : found;
+}
+
+function whole(bitmap: Bitmap): Range {
+  return { from: 0, to: Math.ceil(bitmap.length / 32) };
+}
+
+/**
  * Visits the runs of free blocks in order until `visit` says to stop.
  *
+ * @param enough blocks of a run at which to visit it before its end is known.
  * @returns whether it was stopped.
  */
 function eachFreeRun(
   { used, within }: FindOptions,
+  { from, to }: Range,
   visit: (start: number, count: number) => boolean,
+  enough = Infinity,
 ): boolean {
   const words = used.words, limit = used.length;
-  const wordCount = Math.ceil(limit / 32);
+  const lastWord = Math.ceil(limit / 32) - 1;
   let start = 0, count = 0;
-  for (let word = 0; word < wordCount; word++) {
+  for (let word = from; word < to; word++) {
     let free = ~words[word]!;
     if (within) free &= within.words[word]!;
-    if (word === wordCount - 1 && (limit & 31) !== 0) {
+    if (word === lastWord && (limit & 31) !== 0) {
       free &= (1 << (limit & 31)) - 1;
     }
     if (free === -1) {
       if (count === 0) start = word * 32;
       count += 32;
+      if (count >= enough && visit(start, count)) return true;
       continue;
     }
     for (let bit = 0; bit < 32;) {
@@ -118,6 +186,7 @@ function eachFreeRun(
         if (count === 0) start = word * 32 + bit;
         count += run;
         bit += run;
+        if (count >= enough && visit(start, count)) return true;
         if (bit === 32) break;
       }
       if (count > 0 && visit(start, count)) return true;

@@ -53,11 +53,16 @@ export class Bitmap {
 
   /** Whether every one of `count` bits from `start` on is set. */
   all(start: number, count: number): boolean {
-    let all = true;
-    this.#eachWord(start, count, (word, bits) => {
-      if ((this.words[word]! & bits) >>> 0 !== bits) all = false;
-    });
-    return all;
+    // Without `#eachWord`: every hit asks this of its blocks.
+    const end = this.#end(start, count);
+    for (let at = start; at < end;) {
+      const word = at >>> 5;
+      const next = Math.min(end, (word + 1) * 32);
+      const bits = mask(at & 31, next - word * 32);
+      if ((this.words[word]! & bits) >>> 0 !== bits) return false;
+      at = next;
+    }
+    return true;
   }
 
   /** Whether any one of `count` bits from `start` on is set. */
@@ -73,6 +78,10 @@ export class Bitmap {
     this.words.fill(0);
   }
 
+  isEmpty(): boolean {
+    return this.words.every((word) => word === 0);
+  }
+
   /** Bits that are set. */
   count(): number {
     let total = 0;
@@ -85,15 +94,18 @@ export class Bitmap {
     count: number,
     visit: (word: number, bits: number) => void,
   ): void {
-    const end = start + count;
-    if (!(start >= 0 && count >= 0 && end <= this.length)) {
-      throw new RangeError(`bitmap: [${start}, ${end}) of ${this.length}`);
-    }
+    const end = this.#end(start, count);
     for (let at = start; at < end;) {
       const word = at >>> 5;
       const next = Math.min(end, (word + 1) * 32);
       visit(word, mask(at & 31, next - word * 32));
       at = next;
     }
+  }
+
+  #end(start: number, count: number): number {
+    const end = start + count;
+    if (start >= 0 && count >= 0 && end <= this.length) return end;
+    throw new RangeError(`bitmap: [${start}, ${end}) of ${this.length}`);
   }
 }

@@ -1,20 +1,24 @@
 /**
  * Proves that a pool is whole: every block is free or owned exactly once, every
- * record is in one chain, every index entry leads to its record and back, and
- * every checksum and total holds.
+ * record is in one chain, every index entry leads to its record and back, every
+ * pin has an owner, and every checksum and total holds.
  *
  * @module
  */
 import { Bitmap } from "./bitmap.ts";
-import { pieces } from "./contents.ts";
 import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { showKey } from "./key.ts";
 import { EntryState, NONE } from "./layout.ts";
+import { reapDeadSlots, sweepDoomed } from "./lifecycle.ts";
+import type { Progress } from "./progress.ts";
 import { hasOwnHash, isTextSound } from "./recovery.ts";
-import { closeViews, openViews } from "./views.ts";
+import { verifySteps } from "./verify.ts";
 
-/** What {@linkcode checkPool} found. */
+/** How often the tables are looked at before they are said to be damaged. */
+const LOOKS_MAX = 3;
+
+/** What {@linkcode checkSteps} found. */
 export interface CheckReport {
   readonly ok: boolean;
   /** One sentence each. */
@@ -27,19 +31,65 @@ export interface CheckOptions {
   readonly values?: boolean | undefined;
 }
 
-/** Checks a pool. The lock must be held. */
-export function checkPool(core: Core, options: CheckOptions = {}): CheckReport {
-  const problems: string[] = [];
-  const report = (problem: string) => problems.push(problem);
+/** Something that does not hold. */
+export interface Finding {
+  /** One sentence. */
+  readonly problem: string;
+  /** The records that it is about, if it is about any. */
+  readonly entries: readonly EntryNumber[];
+}
+
+/**
+ * Checks a pool, step by step. The tables are checked under the lock, at once;
+ * values without it, so that writers do not wait.
+ */
+export function* checkSteps(
+  core: Core,
+  options: CheckOptions = {},
+): Generator<Progress, CheckReport> {
+  core.expectAttached("check");
+  let problems = lookOnce(core);
+  // Hits take no lock: what one of them was in the midst of is not there twice.
+  for (let look = 1; look < LOOKS_MAX && problems.length > 0; look++) {
+    problems = lookOnce(core);
+  }
+  if (options.values) {
+    for (const { entry } of yield* verifySteps(core)) {
+      problems.push(valueProblem(core, entry));
+    }
+  }
+  return { ok: problems.length === 0, problems };
+}
+
+/** The tables, at rest but for what hits do. */
+function lookOnce(core: Core): string[] {
+  return core.change("check", () => {
+    reapDeadSlots(core);
+    sweepDoomed(core);
+    return findProblems(core).map(({ problem }) => problem);
+  });
+}
+
+/** How a damaged value is put. */
+export function valueProblem(core: Core, entry: EntryNumber): string {
+  const key = core.contents.read(entry)?.key ?? "";
+  return `the value of entry ${showKey(key)} is damaged (checksum)`;
+}
+
+/** Everything but the values. The lock must be held. */
+export function findProblems(core: Core): Finding[] {
+  const findings: Finding[] = [];
+  const report: Report = (problem, ...entries) =>
+    findings.push({ problem, entries });
   checkOwners(core, report);
   checkChains(core, report);
   checkTotals(core, report);
   checkTexts(core, report);
-  if (options.values) checkValues(core, report);
-  return { ok: problems.length === 0, problems };
+  checkSlots(core, report);
+  return findings;
 }
 
-type Report = (problem: string) => void;
+type Report = (problem: string, ...entries: EntryNumber[]) => void;
 
 function* records(core: Core, state?: number): Generator<EntryNumber> {
   for (let entry = 0; entry < core.table.count; entry++) {
@@ -50,36 +100,65 @@ function* records(core: Core, state?: number): Generator<EntryNumber> {
   }
 }
 
+function emptyBitmap({ freeList, geometry }: Core): Bitmap {
+  return new Bitmap(new Uint32Array(freeList.words.length), geometry.blocks);
+}
+
 /** Blocks of records, system blocks and the free list agree. */
 function checkOwners(core: Core, report: Report): void {
-  const { geometry, table, freeList, committed } = core;
-  const owned = new Bitmap(
-    new Uint32Array(freeList.words.length),
-    geometry.blocks,
-  );
+  const { geometry, table, committed } = core;
+  const owned = emptyBitmap(core), contested = emptyBitmap(core);
   owned.set(0, geometry.system_blocks);
   for (const entry of records(core)) {
-    if (!table.isSound(entry)) {
-      report(`record ${entry} is damaged (checksum or bounds)`);
+    if (!table.isWhole(entry)) {
+      report(`record ${entry} is damaged (checksum or bounds)`, entry);
       continue;
     }
     for (const { start, count } of table.extents(entry) ?? []) {
-      if (owned.any(start, count)) {
-        report(`record ${entry} claims a block that another owns`);
+      for (let block = start; block < start + count; block++) {
+        (owned.has(block) ? contested : owned).set(block, 1);
       }
-      owned.set(start, count);
       const isReserved = table.state(entry) === EntryState.RESERVED;
       if (!isReserved && !committed.all(start, count)) {
-        report(`record ${entry} lies in blocks that have no memory`);
+        report(`record ${entry} lies in blocks that have no memory`, entry);
       }
     }
   }
-  for (let block = 0; block < geometry.blocks; block++) {
-    if (owned.has(block) === freeList.has(block)) continue;
+  checkContested(core, contested, report);
+  checkFreeList(core, owned, report);
+}
+
+function checkContested(core: Core, contested: Bitmap, report: Report): void {
+  const { table } = core;
+  if (contested.count() === 0) return;
+  for (const entry of records(core)) {
+    const claims = table.isWhole(entry) ? table.extents(entry) ?? [] : [];
+    if (claims.some(({ start, count }) => contested.any(start, count))) {
+      report(`record ${entry} claims a block that another owns`, entry);
+    }
+  }
+}
+
+/** One problem for each run of blocks that are wrong in the same way. */
+function checkFreeList(core: Core, owned: Bitmap, report: Report): void {
+  const { geometry: { blocks }, freeList } = core;
+  const isWrong = (block: number) => owned.has(block) !== freeList.has(block);
+  for (let block = 0; block < blocks; block++) {
+    if (!isWrong(block)) continue;
+    const first = block, isOwned = owned.has(block);
+    while (
+      block + 1 < blocks && isWrong(block + 1) &&
+      owned.has(block + 1) === isOwned
+    ) block++;
+    const which = first === block
+      ? `block ${first} is`
+      : `blocks ${first} to ${block} are`;
     report(
-      owned.has(block)
-        ? `block ${block} is owned, but free in the free list`
-        : `block ${block} is used in the free list, but nobody owns it`,
+      isOwned
+        ? `${which} owned, but free in the free list`
+        : `${which} used in the free list, but nobody owns ${
+          first === block ? "it" : "them"
+        }`,
     );
   }
 }
@@ -88,28 +167,26 @@ function checkOwners(core: Core, report: Report): void {
 function checkChains(core: Core, report: Report): void {
   const { table, index, header } = core;
   const seen = new Uint8Array(table.count);
-  const hash = new Uint32Array(4);
   for (let bucket = 0; bucket < core.geometry.buckets; bucket++) {
-    hash[0] = bucket;
-    walk(core, index.first(hash), seen, report, (entry) => {
+    walk(core, index.first(bucket), seen, report, (entry) => {
       const state = table.state(entry);
       if (state !== EntryState.RESERVED && state !== EntryState.SEALED) {
-        report(`record ${entry} is in the index, but holds no entry`);
+        report(`record ${entry} is in the index, but holds no entry`, entry);
       } else if (
-        (table.keyHash(entry)[0]! & (core.geometry.buckets - 1)) !== bucket
-      ) report(`record ${entry} is in another key's chain`);
+        (table.keyWord(entry, 0) & (core.geometry.buckets - 1)) !== bucket
+      ) report(`record ${entry} is in another key's chain`, entry);
     });
   }
   const list = (head: number, state: number, name: string) =>
     walk(core, head === NONE ? -1 : head - 1, seen, report, (entry) => {
       if (table.state(entry) !== state) {
-        report(`record ${entry} is wrongly among the ${name} records`);
+        report(`record ${entry} is wrongly among the ${name} records`, entry);
       }
     });
   list(header.get("free_record"), EntryState.FREE, "free");
   list(header.get("doomed_record"), EntryState.DOOMED, "doomed");
   seen.forEach((count, entry) => {
-    if (count === 0) report(`record ${entry} is in no chain`);
+    if (count === 0) report(`record ${entry} is in no chain`, entry);
   });
 }
 
@@ -122,7 +199,7 @@ function walk(
 ): void {
   for (let at = from; at !== -1; at = core.links.next(at)) {
     if (at >= seen.length) return report(`a chain leads to no record`);
-    if (seen[at]) return report(`record ${at} is in two chains`);
+    if (seen[at]) return report(`record ${at} is in two chains`, at);
     seen[at] = 1;
     visit(at);
   }
@@ -136,7 +213,7 @@ function checkTotals(core: Core, report: Report): void {
     if (state === EntryState.SEALED) entries++;
     else if (state === EntryState.RESERVED) reserved++;
     else if (state === EntryState.DOOMED) doomed++;
-    else report(`record ${entry} is in no known state`);
+    else report(`record ${entry} is in no known state`, entry);
     used_blocks += table.blocks(entry);
   }
   const committed_blocks = committed.count() - geometry.system_blocks;
@@ -150,49 +227,41 @@ function checkTotals(core: Core, report: Report): void {
 /** Text is text, and spilled text has its checksum. */
 function checkTexts(core: Core, report: Report): void {
   const { contents } = core;
-  const seen = new Set<string>();
+  const seen = new Map<string, EntryNumber>();
   for (const entry of records(core, EntryState.SEALED)) {
     const text = contents.read(entry);
     if (!text) continue; // told by checkOwners
     if (!isTextSound(core, entry)) {
-      report(`the text of record ${entry} is damaged (checksum)`);
+      report(`the text of record ${entry} is damaged (checksum)`, entry);
       continue;
     }
     if (!hasOwnHash(core, entry)) {
-      report(`entry ${showKey(text.key)} has another key's hash`);
+      report(`entry ${showKey(text.key)} has another key's hash`, entry);
     }
-    if (seen.has(text.key)) report(`key ${showKey(text.key)} has two entries`);
-    seen.add(text.key);
+    const other = seen.get(text.key);
+    if (other !== undefined) {
+      report(`key ${showKey(text.key)} has two entries`, entry, other);
+    }
+    seen.set(text.key, entry);
   }
 }
 
-function checkValues(core: Core, report: Report): void {
-  for (const entry of records(core, EntryState.SEALED)) {
-    const expected = core.table.valueCrc(entry);
-    if (expected === undefined || valueCrc(core, entry) === expected) continue;
-    const key = core.contents.read(entry)?.key ?? "";
-    report(`the value of entry ${showKey(key)} is damaged (checksum)`);
+/** A row that nobody has pins nothing, and each has its own reservations. */
+function checkSlots(core: Core, report: Report): void {
+  const { slots, table } = core;
+  const reserved = new Uint32Array(slots.limit);
+  for (const entry of records(core, EntryState.RESERVED)) {
+    const slot = table.word(entry, "owner_slot");
+    if (slot < reserved.length && slots.isUsed(slot)) reserved[slot]!++;
+    else report(`record ${entry} is reserved by nobody`, entry);
   }
-}
-
-/** CRC-32 of a value as it lies in the pool. */
-export function valueCrc(core: Core, entry: EntryNumber): number {
-  const { table, geometry, mapping, platform } = core;
-  const extents = table.backedExtents(entry) ?? [];
-  const views = openViews(
-    mapping,
-    pieces(geometry, extents, 0, table.size_bytes(entry)),
-  );
-  const crc = views.reduce((crc, view) => platform.crc32(view, crc), 0);
-  closeViews(mapping, views);
-  return crc;
-}
-
-/** Dooms what a check of values would find, before a rebuild. */
-export function damagedValues(core: Core): EntryNumber[] {
-  return [...records(core, EntryState.SEALED)].filter((entry) => {
-    const expected = core.table.valueCrc(entry);
-    return core.table.isSound(entry) && expected !== undefined &&
-      valueCrc(core, entry) !== expected;
-  });
+  for (let slot = 0; slot < slots.limit; slot++) {
+    if (!slots.isUsed(slot) && slots.pins(slot).count() > 0) {
+      report(`slot ${slot} is nobody's, but pins entries`);
+    }
+    const count = slots.reserved(slot);
+    if (count !== reserved[slot]) {
+      report(`slot ${slot} says ${count} reserved, not ${reserved[slot]}`);
+    }
+  }
 }

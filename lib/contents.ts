@@ -6,12 +6,10 @@
  */
 import type { Mapping } from "../ffi/platform.ts";
 import type { Extent } from "./allocator.ts";
-import {
-  type EntryNumber,
-  type EntryTable,
-  spillOffset,
-} from "./entry_table.ts";
+import type { EncodedKey } from "./key.ts";
+import type { EntryNumber, EntryTable } from "./entry_table.ts";
 import { blockOffset, type Geometry } from "./geometry.ts";
+import { spillOffset } from "./stored.ts";
 
 /** A piece of an entry's bytes that is contiguous in the segment. */
 export interface Piece {
@@ -65,6 +63,12 @@ export class Contents {
     this.#table = table;
   }
 
+  /** Whether the entry's key is this one. */
+  isOf(entry: EntryNumber, key: EncodedKey): boolean {
+    return this.#table.hasInlineKey(entry, key.bytes, key.words) ??
+      this.hasKey(entry, key.bytes);
+  }
+
   /** Whether the entry's key is these bytes. */
   hasKey(entry: EntryNumber, key: Uint8Array): boolean {
     const lengths = this.#table.textLengths(entry);
@@ -78,6 +82,8 @@ export class Contents {
   }
 
   sameKey(a: EntryNumber, b: EntryNumber): boolean {
+    const isSame = this.#table.sameInlineKey(a, b);
+    if (isSame !== undefined) return isSame;
     const key = this.keyBytes(b);
     return key !== undefined && this.hasKey(a, key.slice());
   }

@@ -15,17 +15,16 @@
  *
  * @module
  */
-import type { Fd, Mapping, Platform } from "../ffi/platform.ts";
+import {
+  type Fd,
+  type Mapping,
+  OsError,
+  type Platform,
+} from "../ffi/platform.ts";
 import { Bitmap } from "./bitmap.ts";
 import { Contents } from "./contents.ts";
 import { Control } from "./control.ts";
-import {
-  BusyError,
-  ClosedError,
-  CortexError,
-  NotFoundError,
-  onHost,
-} from "./errors.ts";
+import { ClosedError, CortexError, onHost } from "./errors.ts";
 import { EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
 import { Header, type Identity } from "./header.ts";
@@ -34,14 +33,20 @@ import { KeyIndex, Links } from "./key_index.ts";
 import {
   abortEntry,
   isReserving,
+  noteBacked,
   type Reserving,
   sweepDoomed,
 } from "./lifecycle.ts";
 import { PAGE_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
+import { Memory } from "./policy/memory.ts";
+import { Replacement } from "./policy/replacement.ts";
 import { rebuild } from "./recovery.ts";
+import { factsOf } from "./replacing.ts";
+import { OperationRing } from "./ring.ts";
 import { type Segment, showPool } from "./segment.ts";
 import { type OwnPins, Slots } from "./slots.ts";
+import { LastingWindows } from "./views.ts";
 
 /** A taken slot. */
 export interface Attachment {
@@ -54,7 +59,9 @@ export class Core {
   readonly platform: Platform;
   readonly name: string;
   readonly fd: Fd;
+  readonly place: Segment["place"];
   readonly mapping: Mapping;
+  readonly lasting: LastingWindows;
   readonly identity: Identity;
   readonly geometry: Geometry;
   readonly control: Control;
@@ -69,13 +76,22 @@ export class Core {
   readonly contents: Contents;
   readonly slots: Slots;
   readonly lock: PoolLock;
+  /** For look-ups. */
   readonly keys: KeyEncoder;
+  /** For the keys of a change that is being made: look-ups in it leave them be. */
+  readonly planned: { readonly key: KeyEncoder; readonly parent: KeyEncoder };
+  readonly ring: OperationRing;
   /** Set while the handle is attached; an observer never is. */
   attachment: Attachment | undefined;
+  /** The pool's name, for messages. */
+  readonly #shown: string;
+  /** The block where this handle found or gave back room last. */
+  readonly room = { at: 0 };
   /** A state of the index in which a writer was found to be stuck. */
   stuckSequence: number | undefined;
   /** Reservations to be given back with the next change. */
   readonly #abandoned: Reserving[] = [];
+  #replacement: Replacement | undefined;
   #suspected = false;
   #open = true;
 
@@ -86,8 +102,11 @@ export class Core {
     const page_bytes = geometry.free_list_pages * PAGE_BYTES;
     this.platform = platform;
     this.name = name;
+    this.#shown = showPool(name);
     this.fd = fd;
+    this.place = segment.place;
     this.mapping = mapping;
+    this.lasting = new LastingWindows(mapping);
     this.identity = identity;
     this.geometry = geometry;
     this.control = control;
@@ -109,10 +128,29 @@ export class Core {
       platform,
       fd,
       this.header,
-      showPool(name),
+      this.#shown,
+      geometry.size_bytes,
       lockTimeout_ms,
     );
     this.keys = new KeyEncoder(identity.namespace);
+    this.planned = {
+      key: new KeyEncoder(identity.namespace),
+      parent: new KeyEncoder(identity.namespace),
+    };
+    this.ring = new OperationRing(control, geometry);
+  }
+
+  /** The pool's policy, whose state is in the pool. Who only looks needs none. */
+  get replacement(): Replacement {
+    return this.#replacement ??= new Replacement(
+      Memory.over(
+        this.control.u8.buffer as ArrayBuffer,
+        this.geometry.policy_offset,
+      ),
+      this.identity.policy,
+      this.geometry.max_entries,
+      factsOf(this.table),
+    );
   }
 
   get isOpen(): boolean {
@@ -122,7 +160,7 @@ export class Core {
   /** @throws {ClosedError} if the handle was closed. */
   expectOpen(verb: string): void {
     if (this.#open) return;
-    throw new ClosedError(verb, showPool(this.name), "the handle is closed");
+    throw new ClosedError(verb, this.#shown, "the handle is closed");
   }
 
   /** @throws {ClosedError} if the handle is closed or only observes. */
@@ -131,7 +169,7 @@ export class Core {
     if (this.attachment) return this.attachment;
     throw new ClosedError(
       verb,
-      showPool(this.name),
+      this.#shown,
       "the handle only observes",
     );
   }
@@ -142,40 +180,53 @@ export class Core {
    *
    * A {@linkcode CortexError} thrown by `run` is an orderly refusal: the pool is
    * consistent. After any other the pool stays marked.
+   *
+   * @param isSeen see {@linkcode PoolLock.acquire}.
    */
-  change<T>(verb: string, run: () => T): T {
+  change<T>(verb: string, run: () => T, isSeen = false): T {
     this.expectOpen(verb);
-    onHost(verb, showPool(this.name), () => this.lock.acquire(verb));
-    try {
-      return this.#changeLocked(run);
-    } finally {
-      this.lock.release();
-    }
+    // What the host refuses half-way leaves the pool marked, and is told in our
+    // words only when it is out of the change.
+    return onHost(verb, this.#shown, () => {
+      this.lock.acquire(verb, isSeen);
+      try {
+        return this.#changeLocked(run);
+      } finally {
+        this.lock.release();
+      }
+    });
   }
 
-  /** As `change`, but does nothing and says `false` if the lock is taken. */
-  tryChange(run: () => void): boolean {
-    if (!this.#open || !this.lock.tryAcquire()) return false;
+  /**
+   * Makes the changes that are due, for one who can do without: `false` if the
+   * lock is taken, or the host refuses.
+   */
+  tryTidy(): boolean {
     try {
-      this.#changeLocked(run);
-      return true;
-    } finally {
-      this.lock.release();
+      if (!this.#open || !this.lock.tryAcquire()) return false;
+      try {
+        this.#changeLocked(() => {});
+        return true;
+      } finally {
+        this.lock.release();
+      }
+    } catch (error) {
+      if (error instanceof OsError) return false;
+      throw error;
     }
   }
 
   /**
-   * Gives a reservation back: now, or, if the pool is busy, with the next change
-   * of this handle. There is nothing to give back to a pool that was destroyed.
+   * Gives a reservation back: now, or, if the pool is busy or the host refuses,
+   * with the next change of this handle. There is nothing to give back to a pool
+   * that was destroyed.
    */
   abandon(reserving: Reserving): void {
     this.#abandoned.push(reserving);
     try {
       this.change("abort", () => {});
     } catch (error) {
-      if (!(error instanceof BusyError || error instanceof NotFoundError)) {
-        throw error;
-      }
+      if (!(error instanceof CortexError)) throw error;
     }
   }
 
@@ -207,6 +258,7 @@ export class Core {
     for (;;) {
       const reserving = this.#abandoned.pop();
       if (!reserving) return;
+      noteBacked(this, reserving.fresh ?? []);
       if (isReserving(this, reserving)) abortEntry(this, reserving.entry);
     }
   }

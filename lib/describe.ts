@@ -3,13 +3,16 @@
  *
  * @module
  */
-import type { Core } from "./core.ts";
+import type { Platform } from "../ffi/platform.ts";
+import { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
+import { onHost } from "./errors.ts";
 import { usableBlocks } from "./geometry.ts";
 import type { Tier } from "./header.ts";
 import { VERSION } from "./layout.ts";
-import { readSealed } from "./lookup.ts";
+import { isExpired, readSealed } from "./lookup.ts";
 import type { PolicyName } from "./policy/mod.ts";
+import { openSegment, showPool } from "./segment.ts";
 
 /** A pool, seen from outside. Times are milliseconds since 1970. */
 export interface PoolStatus {
@@ -18,7 +21,13 @@ export interface PoolStatus {
   /** Format version. */
   readonly version: number;
   readonly tier: Tier;
+  /** The file of a pool on disk. */
+  readonly file: string | null;
   readonly policy: PolicyName;
+  /** Fill, in percent, that evicting under pressure goes down to. */
+  readonly low_percent: number;
+  /** Whether operations are noted for `record`. */
+  readonly recording: boolean;
   readonly namespace: string;
   /** Of the whole segment. */
   readonly size_bytes: number;
@@ -27,7 +36,7 @@ export interface PoolStatus {
   /** Blocks that entries take, in bytes. */
   readonly used_bytes: number;
   readonly free_bytes: number;
-  /** Memory that the host has given so far. */
+  /** Memory that the host has given so far, as the kernel counts it. */
   readonly committed_bytes: number;
   readonly block_size_bytes: number;
   /** Room for entries, in blocks. */
@@ -46,6 +55,8 @@ export interface PoolStatus {
   readonly puts: number;
   readonly evictions: number;
   readonly deletes: number;
+  /** Whether a restore fills it, or was killed before its end. */
+  readonly loading: boolean;
   /** Times that a process died in the midst of a change and another set it right. */
   readonly recoveries: number;
   readonly created_at: number;
@@ -64,7 +75,22 @@ export interface EntryInfo {
   readonly created_at: number;
   readonly last_access_at: number;
   readonly access_count: number;
+  /** Milliseconds since 1970; not there if it never does. */
+  readonly expires_at?: number;
   readonly meta: unknown;
+}
+
+/**
+ * Looks at a pool and leaves it as it is: what `Pool.open` with `observe` and
+ * `status` would say, without the parts of a pool that change one.
+ */
+export function observePool(platform: Platform, name: string): PoolStatus {
+  const core = new Core(platform, openSegment(platform, name), 0);
+  try {
+    return describePool(core);
+  } finally {
+    core.close();
+  }
 }
 
 export function describePool(core: Core): PoolStatus {
@@ -72,21 +98,30 @@ export function describePool(core: Core): PoolStatus {
   const { block_bytes } = geometry;
   const blocks = usableBlocks(geometry);
   const used_blocks = Math.min(blocks, header.get("used_blocks"));
-  const { attached, hits, misses } = countSlots(core);
+  const { attached, hits, misses, committed_bytes } = onHost(
+    "read",
+    showPool(core.name),
+    () => ({
+      ...countSlots(core),
+      committed_bytes: core.platform.stat(core.fd).allocated_bytes,
+    }),
+  );
   const last_persist_at = header.stat("last_persist_at");
   return {
     name: core.name,
     uuid: identity.uuid,
     version: VERSION,
     tier: identity.tier,
+    file: core.place.file ?? null,
     policy: identity.policy,
+    low_percent: identity.low_percent,
+    recording: core.ring.isOn,
     namespace: identity.namespace,
     size_bytes: geometry.size_bytes,
     data_bytes: blocks * block_bytes,
     used_bytes: used_blocks * block_bytes,
     free_bytes: (blocks - used_blocks) * block_bytes,
-    committed_bytes: geometry.control_bytes +
-      header.get("committed_blocks") * block_bytes,
+    committed_bytes,
     block_size_bytes: block_bytes,
     blocks,
     free_blocks: blocks - used_blocks,
@@ -100,6 +135,7 @@ export function describePool(core: Core): PoolStatus {
     puts: header.stat("puts"),
     evictions: header.stat("evictions"),
     deletes: header.stat("deletes"),
+    loading: header.get("loading") !== 0,
     recoveries: header.stat("recoveries"),
     created_at: identity.created_at,
     modified_at: header.stat("modified_at"),
@@ -129,8 +165,10 @@ export function describeEntry(
   const { table, contents } = core;
   return readSealed(core, entry, () => {
     const text = contents.read(entry);
-    if (!text) return undefined;
+    if (!text || isExpired(core, entry)) return undefined;
+    const expires_at = table.real(entry, "expires_at");
     return {
+      ...(expires_at > 0 ? { expires_at } : {}),
       key: text.key,
       size_bytes: table.size_bytes(entry),
       tokens: table.word(entry, "tokens"),

@@ -12,10 +12,11 @@ import type { Extent } from "./allocator.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Control } from "./control.ts";
 import type { Geometry } from "./geometry.ts";
-import type { EncodedKey } from "./key.ts";
+import { type EntryFields, fillRecord } from "./entry_fields.ts";
 import {
   EntryState,
   EXTENTS_MAX,
+  HEADER,
   KEY_MAX_BYTES,
   META_MAX_BYTES,
   PAGE_BYTES,
@@ -23,29 +24,11 @@ import {
   RECORD_BYTES,
   RECORD_TEXT_BYTES,
   RecordFlag,
-  SPILL_ALIGN_BYTES,
 } from "./layout.ts";
+import { storedBytes } from "./stored.ts";
 
 /** An entry's number: the index of its record. */
 export type EntryNumber = number;
-
-/** What an entry is, apart from where it lies. */
-export interface EntryFields {
-  readonly key: EncodedKey;
-  /** UTF-8 and hash of the parent's key; empty and zeros for none. */
-  readonly parent: EncodedKey;
-  /** UTF-8 of a JSON value, or empty. */
-  readonly meta: Uint8Array;
-  readonly namespaceHash: Uint32Array;
-  readonly size_bytes: number;
-  readonly tokens: number;
-  readonly priority: number;
-  readonly created_at: number;
-  readonly last_access_at: number;
-  readonly access_tick: number;
-  readonly access_count: number;
-  readonly sequence: number;
-}
 
 /** Lengths of the three parts of an entry's text. */
 export interface TextLengths {
@@ -56,37 +39,23 @@ export interface TextLengths {
 
 const STATE = RECORD.state >> 2, GENERATION = RECORD.generation >> 2;
 const KEY_HASH = RECORD.key_hash >> 2;
+const PARENT_HASH = RECORD.parent_hash >> 2;
 const NAMESPACE_HASH = RECORD.namespace_hash >> 2;
+const EXTENT_COUNT = RECORD.extent_count >> 2, EXTENTS = RECORD.extents >> 2;
 const ACCESS_COUNT = RECORD.access_count >> 2;
 const ACCESS_COUNT_MAX = 0xffff_0000; // far enough below 2^32 for racing adders
-const NO_KEY: EncodedKey = {
-  bytes: new Uint8Array(),
-  hash: new Uint32Array(4),
-};
-
-/** The parent of an entry that has none. */
-export const NO_PARENT = NO_KEY;
-
-/** Bytes that an entry takes in its blocks, and whether its text is among them. */
-export function storedBytes(size_bytes: number, text_bytes: number) {
-  if (text_bytes <= RECORD_TEXT_BYTES) {
-    return { bytes: size_bytes, spilled: false };
-  }
-  return { bytes: spillOffset(size_bytes) + text_bytes, spilled: true };
-}
-
-/** Where spilled text begins, counted from the value's first byte. */
-export function spillOffset(size_bytes: number): number {
-  return Math.ceil(size_bytes / SPILL_ALIGN_BYTES) * SPILL_ALIGN_BYTES;
-}
 
 /** Records over the control region. */
 export class EntryTable {
   readonly count: number;
   readonly #control: Control;
+  readonly #u32: Uint32Array;
+  readonly #recordsOffset: number;
   readonly #geometry: Geometry;
   readonly #crc: Pick<Platform, "crc32">;
   readonly #committed: Bitmap;
+  /** By entry: its generation when it was seen to be whole, plus one. */
+  #seenWhole: Float64Array | undefined;
 
   constructor(
     control: Control,
@@ -94,6 +63,8 @@ export class EntryTable {
     crc: Pick<Platform, "crc32">,
   ) {
     this.#control = control;
+    this.#u32 = control.u32;
+    this.#recordsOffset = geometry.records_offset;
     this.#geometry = geometry;
     this.#crc = crc;
     this.#committed = new Bitmap(
@@ -107,7 +78,7 @@ export class EntryTable {
   }
 
   state(entry: EntryNumber): number {
-    return Atomics.load(this.#control.u32, this.#word(entry) + STATE);
+    return Atomics.load(this.#u32, this.#word(entry) + STATE);
   }
 
   /** The store that publishes: whoever sees the new state sees all before it. */
@@ -116,7 +87,7 @@ export class EntryTable {
   }
 
   generation(entry: EntryNumber): number {
-    return Atomics.load(this.#control.u32, this.#word(entry) + GENERATION);
+    return Atomics.load(this.#u32, this.#word(entry) + GENERATION);
   }
 
   /** Makes an entry unreachable: a reader that pinned it too late will see it. */
@@ -131,7 +102,7 @@ export class EntryTable {
     hash: Uint32Array,
     namespaceHash: Uint32Array,
   ): boolean {
-    const { u32 } = this.#control;
+    const u32 = this.#u32;
     const at = this.#word(entry) + KEY_HASH;
     const namespace = this.#word(entry) + NAMESPACE_HASH;
     return u32[at] === hash[0] && u32[at + 1] === hash[1] &&
@@ -140,9 +111,55 @@ export class EntryTable {
       u32[namespace + 1] === namespaceHash[1];
   }
 
+  /** Whether two records have one key hash and namespace. */
+  hasSameHash(a: EntryNumber, b: EntryNumber): boolean {
+    return this.#hasHash(a, this.#word(b) + KEY_HASH, b);
+  }
+
+  /** Whether one record's key hash is the other's parent's, in one namespace. */
+  isParent(parent: EntryNumber, child: EntryNumber): boolean {
+    return this.#hasHash(parent, this.#word(child) + PARENT_HASH, child);
+  }
+
+  /** Whether the entry extends another: zeros say that it does not. */
+  hasParent(entry: EntryNumber): boolean {
+    const u32 = this.#u32, at = this.#word(entry) + PARENT_HASH;
+    return u32[at] !== 0 || u32[at + 1] !== 0 || u32[at + 2] !== 0;
+  }
+
+  /** Whether a record's key hash stands at a word of another, in its namespace. */
+  #hasHash(entry: EntryNumber, word: number, other: EntryNumber): boolean {
+    const u32 = this.#u32, at = this.#word(entry) + KEY_HASH;
+    const namespace = this.#word(entry) + NAMESPACE_HASH;
+    const its = this.#word(other) + NAMESPACE_HASH;
+    return u32[at] === u32[word] && u32[at + 1] === u32[word + 1] &&
+      u32[at + 2] === u32[word + 2] && u32[at + 3] === u32[word + 3] &&
+      u32[namespace] === u32[its] && u32[namespace + 1] === u32[its + 1];
+  }
+
   keyHash(entry: EntryNumber): Uint32Array {
     const at = this.#word(entry) + KEY_HASH;
     return this.#control.u32.subarray(at, at + 4);
+  }
+
+  /** The first word of the parent's hash. */
+  parentWord(entry: EntryNumber): number {
+    return this.#u32[this.#word(entry) + PARENT_HASH]!;
+  }
+
+  /** Copies the first two words of the key's and of the parent's hash. */
+  copyHashes(entry: EntryNumber, key_at: number, parent_at: number): void {
+    const u32 = this.#u32, from = this.#word(entry);
+    const key = key_at >> 2, parent = parent_at >> 2;
+    u32[key] = u32[from + KEY_HASH]!;
+    u32[key + 1] = u32[from + KEY_HASH + 1]!;
+    u32[parent] = u32[from + PARENT_HASH]!;
+    u32[parent + 1] = u32[from + PARENT_HASH + 1]!;
+  }
+
+  /** A word of the key's hash. */
+  keyWord(entry: EntryNumber, word: number): number {
+    return this.#control.u32[this.#word(entry) + KEY_HASH + word]!;
   }
 
   /** Fills a free record; the caller then publishes it with `setState`. */
@@ -152,48 +169,47 @@ export class EntryTable {
     extents: readonly Extent[],
     text: Uint8Array,
   ): void {
-    const { u8, u32, f64 } = this.#control;
+    const { u8, u32 } = this.#control;
     const at = this.#at(entry);
-    u8.fill(0, at + RECORD.last_access_at, at + RECORD_BYTES);
-    const word = (offset: number, value: number) =>
-      u32[(at + offset) >> 2] = value;
-    const real = (offset: number, value: number) =>
-      f64[(at + offset) >> 3] = value;
-    u32.set(fields.key.hash, (at + RECORD.key_hash) >> 2);
-    u32.set(fields.parent.hash, (at + RECORD.parent_hash) >> 2);
-    u32.set(fields.namespaceHash, (at + RECORD.namespace_hash) >> 2);
-    this.#control.setU64(at + RECORD.size_bytes, fields.size_bytes);
-    real(RECORD.created_at, fields.created_at);
-    real(RECORD.last_access_at, fields.last_access_at);
-    real(RECORD.access_tick, fields.access_tick);
-    word(RECORD.access_count, fields.access_count);
-    real(RECORD.sequence, fields.sequence);
-    word(RECORD.tokens, fields.tokens);
-    word(RECORD.priority, fields.priority);
-    word(RECORD.key_bytes, fields.key.bytes.length);
-    word(RECORD.parent_bytes, fields.parent.bytes.length);
-    word(RECORD.meta_bytes, fields.meta.length);
-    word(RECORD.extent_count, extents.length);
-    extents.forEach(({ start, count }, i) => {
-      word(RECORD.extents + 8 * i, start);
-      word(RECORD.extents + 8 * i + 4, count);
-    });
+    fillRecord(this.#control, at, fields, extents);
     if (text.length <= RECORD_TEXT_BYTES) {
       u8.set(text, at + RECORD.text);
     } else {
-      word(RECORD.flags, RecordFlag.SPILLED);
-      word(RECORD.text_crc, this.#crc.crc32(text));
+      u32[(at + RECORD.flags) >> 2] = RecordFlag.SPILLED;
+      u32[(at + RECORD.text_crc) >> 2] = this.#crc.crc32(text);
     }
-    word(RECORD.crc, this.#recordCrc(at));
+    u32[(at + RECORD.crc) >> 2] = this.#recordCrc(at);
   }
 
-  /** Notes the checksum of the value, before the entry is sealed. */
-  setValueCrc(entry: EntryNumber, crc: number): void {
+  /**
+   * Notes that the value is there, before the entry is sealed: with its checksum,
+   * or with `undefined` if that is left to persist.
+   */
+  setFilled(entry: EntryNumber, value_crc: number | undefined): void {
     const at = this.#at(entry);
     const { u32 } = this.#control;
-    u32[(at + RECORD.value_crc) >> 2] = crc;
-    u32[(at + RECORD.flags) >> 2]! |= RecordFlag.VALUE_CRC;
+    u32[(at + RECORD.value_crc) >> 2] = value_crc ?? 0;
+    u32[(at + RECORD.flags) >> 2]! |= value_crc === undefined
+      ? RecordFlag.UNSUMMED
+      : RecordFlag.VALUE_CRC;
     u32[(at + RECORD.crc) >> 2] = this.#recordCrc(at);
+  }
+
+  /**
+   * Whether the value was seen to have its checksum in this run of the host: what
+   * was not written to disk before a crash shows itself so. Always, in memory.
+   */
+  isVerified(entry: EntryNumber): boolean {
+    const { u32 } = this.#control;
+    return u32[(this.#at(entry) + RECORD.verified_epoch) >> 2] ===
+      u32[HEADER.epoch >> 2];
+  }
+
+  setVerified(entry: EntryNumber): void {
+    const { u32 } = this.#control;
+    u32[(this.#at(entry) + RECORD.verified_epoch) >> 2] = u32[
+      HEADER.epoch >> 2
+    ]!;
   }
 
   setOwner(entry: EntryNumber, slot: number, incarnation: number): void {
@@ -212,15 +228,20 @@ export class EntryTable {
     if (u32[count]! < ACCESS_COUNT_MAX) Atomics.add(u32, count, 1);
   }
 
+  /** Moves the entry's last use forward in the order of uses. */
+  addToTick(entry: EntryNumber, by: number): void {
+    this.#control.f64[(this.#at(entry) + RECORD.access_tick) >> 3]! += by;
+  }
+
+  /** The value's checksum, if the entry has one. */
   valueCrc(entry: EntryNumber): number | undefined {
-    const flags = this.word(entry, "flags");
-    return flags & RecordFlag.VALUE_CRC
+    return this.#hasFlag(entry, RecordFlag.VALUE_CRC)
       ? this.word(entry, "value_crc")
       : undefined;
   }
 
   isSpilled(entry: EntryNumber): boolean {
-    return (this.word(entry, "flags") & RecordFlag.SPILLED) !== 0;
+    return this.#hasFlag(entry, RecordFlag.SPILLED);
   }
 
   word(
@@ -239,7 +260,12 @@ export class EntryTable {
 
   real(
     entry: EntryNumber,
-    field: "created_at" | "last_access_at" | "access_tick" | "sequence",
+    field:
+      | "created_at"
+      | "last_access_at"
+      | "access_tick"
+      | "sequence"
+      | "expires_at",
   ): number {
     return this.#control.f64[(this.#at(entry) + RECORD[field]) >> 3]!;
   }
@@ -254,7 +280,18 @@ export class EntryTable {
 
   /** Blocks that the record says are its own; see `extents` for the check. */
   blocks(entry: EntryNumber): number {
-    return this.extents(entry)?.reduce((sum, { count }) => sum + count, 0) ?? 0;
+    const needed = this.#blocksNeeded(entry);
+    const u32 = this.#u32, at = this.#word(entry);
+    const count = u32[at + EXTENT_COUNT]!;
+    if (count > EXTENTS_MAX) return 0;
+    let total = 0;
+    for (let i = 0; i < count; i++) {
+      const start = u32[at + EXTENTS + 2 * i]!;
+      const length = u32[at + EXTENTS + 2 * i + 1]!;
+      if (!this.#isRun(start, length)) return 0;
+      total += length;
+    }
+    return total === needed ? total : 0;
   }
 
   /** Lengths of the text's parts, or `undefined` if they cannot be right. */
@@ -273,6 +310,51 @@ export class EntryTable {
     return { key_bytes, parent_bytes, meta_bytes };
   }
 
+  /**
+   * Whether the record's key is these bytes; `undefined` if its text is
+   * elsewhere. Makes no view, and compares words where it can: look-ups are many.
+   */
+  hasInlineKey(
+    entry: EntryNumber,
+    key: Uint8Array,
+    words?: Uint32Array,
+  ): boolean | undefined {
+    const u32 = this.#u32;
+    const at = this.#at(entry);
+    if (u32[(at + RECORD.flags) >> 2]! & RecordFlag.SPILLED) return undefined;
+    const { length } = key;
+    if (u32[(at + RECORD.key_bytes) >> 2] !== length) return false;
+    if (length > RECORD_TEXT_BYTES) return false;
+    const text = at + RECORD.text;
+    let compared = 0;
+    if (words) {
+      const first = text >> 2, whole = length >> 2;
+      for (let i = 0; i < whole; i++) {
+        if (u32[first + i] !== words[i]) return false;
+      }
+      compared = whole << 2;
+    }
+    const { u8 } = this.#control;
+    for (let i = compared; i < length; i++) {
+      if (u8[text + i] !== key[i]) return false;
+    }
+    return true;
+  }
+
+  /** Whether two records have one key; `undefined` if either's is elsewhere. */
+  sameInlineKey(a: EntryNumber, b: EntryNumber): boolean | undefined {
+    if (this.isSpilled(a) || this.isSpilled(b)) return undefined;
+    const { u8, u32 } = this.#control;
+    const one = this.#at(a), other = this.#at(b);
+    const length = u32[(one + RECORD.key_bytes) >> 2]!;
+    if (u32[(other + RECORD.key_bytes) >> 2] !== length) return false;
+    if (length > RECORD_TEXT_BYTES) return false;
+    for (let i = RECORD.text; i < RECORD.text + length; i++) {
+      if (u8[one + i] !== u8[other + i]) return false;
+    }
+    return true;
+  }
+
   /** The text of a record that holds it itself. */
   inlineText(entry: EntryNumber, length: number): Uint8Array {
     return this.#control.bytes(this.#at(entry) + RECORD.text, length);
@@ -283,25 +365,16 @@ export class EntryTable {
    * region, or not as many blocks as the entry's bytes need.
    */
   extents(entry: EntryNumber): Extent[] | undefined {
-    const lengths = this.textLengths(entry);
-    if (!lengths) return undefined;
-    const { key_bytes, parent_bytes, meta_bytes } = lengths;
-    const needed = this.blocksFor(
-      this.size_bytes(entry),
-      key_bytes + parent_bytes + meta_bytes,
-    );
-    const { system_blocks, blocks } = this.#geometry;
-    const { u32 } = this.#control;
-    const first = (this.#at(entry) + RECORD.extents) >> 2;
-    const count = u32[(this.#at(entry) + RECORD.extent_count) >> 2]!;
+    const needed = this.#blocksNeeded(entry);
+    const u32 = this.#u32;
+    const first = this.#word(entry) + EXTENTS;
+    const count = u32[this.#word(entry) + EXTENT_COUNT]!;
     if (count > EXTENTS_MAX) return undefined;
     const extents: Extent[] = [];
     let total = 0;
     for (let i = 0; i < count; i++) {
       const start = u32[first + 2 * i]!, length = u32[first + 2 * i + 1]!;
-      if (start < system_blocks || length < 1 || start + length > blocks) {
-        return undefined;
-      }
+      if (!this.#isRun(start, length)) return undefined;
       extents.push({ start, count: length });
       total += length;
     }
@@ -322,16 +395,83 @@ export class EntryTable {
 
   /** Whether the record's checksum and bounds hold. */
   isSound(entry: EntryNumber): boolean {
+    return this.soundExtents(entry) !== undefined;
+  }
+
+  /** The extents, if the record's checksum and bounds hold. */
+  soundExtents(entry: EntryNumber): Extent[] | undefined {
     const at = this.#at(entry);
-    return this.#control.u32[(at + RECORD.crc) >> 2] === this.#recordCrc(at) &&
-      this.extents(entry) !== undefined &&
+    const isSound =
+      this.#control.u32[(at + RECORD.crc) >> 2] === this.#recordCrc(at) &&
       Number.isSafeInteger(this.real(entry, "sequence"));
+    return isSound ? this.extents(entry) : undefined;
+  }
+
+  /**
+   * Whether the record is sound, and is what its state says: what was never filled
+   * must not pass for sealed by one wrong word.
+   */
+  isWhole(entry: EntryNumber): boolean {
+    const isFilled = this.state(entry) !== EntryState.SEALED ||
+      this.#hasFlag(entry, RecordFlag.VALUE_CRC | RecordFlag.UNSUMMED);
+    return isFilled && this.isSound(entry);
+  }
+
+  /**
+   * As `isWhole`, for an entry that is pinned: what was seen to be whole is not
+   * summed again as long as it is the same entry.
+   */
+  isStillWhole(entry: EntryNumber): boolean {
+    this.#seenWhole ??= new Float64Array(this.count);
+    const seen = this.generation(entry) + 1; // 0: not seen
+    if (this.#seenWhole[entry] === seen) return true;
+    if (!this.isWhole(entry)) return false;
+    this.#seenWhole[entry] = seen;
+    return true;
+  }
+
+  /**
+   * First block of an entry that lies in one run, backed by the host; -1 if it
+   * does not, or cannot be right. As `backedExtents`, without making anything.
+   */
+  soleBlock(entry: EntryNumber): number {
+    const u32 = this.#u32, at = this.#at(entry);
+    if (u32[(at + RECORD.extent_count) >> 2] !== 1) return -1;
+    const extent = (at + RECORD.extents) >> 2;
+    const start = u32[extent]!, count = u32[extent + 1]!;
+    const { system_blocks, blocks } = this.#geometry;
+    const isInside = start >= system_blocks && start + count <= blocks;
+    if (!isInside || count !== this.#blocksNeeded(entry)) return -1;
+    const isBacked = count === 1
+      ? this.#committed.has(start)
+      : this.#committed.all(start, count);
+    return isBacked ? start : -1;
+  }
+
+  /** Whether there can be such a run of blocks. */
+  #isRun(start: number, count: number): boolean {
+    const { system_blocks, blocks } = this.#geometry;
+    return start >= system_blocks && count >= 1 && start + count <= blocks;
+  }
+
+  /** What an entry's bytes need; NaN if its lengths cannot be right. */
+  #blocksNeeded(entry: EntryNumber): number {
+    const lengths = this.textLengths(entry);
+    if (!lengths) return NaN;
+    const { key_bytes, parent_bytes, meta_bytes } = lengths;
+    const text_bytes = key_bytes + parent_bytes + meta_bytes;
+    return this.blocksFor(this.size_bytes(entry), text_bytes);
   }
 
   /** Blocks for a value and its text. */
   blocksFor(size_bytes: number, text_bytes: number): number {
     const { bytes } = storedBytes(size_bytes, text_bytes);
     return Math.ceil(bytes / this.#geometry.block_bytes);
+  }
+
+  /** Whether any of these is set. */
+  #hasFlag(entry: EntryNumber, flags: number): boolean {
+    return (this.word(entry, "flags") & flags) !== 0;
   }
 
   #recordCrc(at: number): number {
@@ -342,7 +482,7 @@ export class EntryTable {
   }
 
   #at(entry: EntryNumber): number {
-    return this.#geometry.records_offset + entry * RECORD_BYTES;
+    return this.#recordsOffset + entry * RECORD_BYTES;
   }
 
   #word(entry: EntryNumber): number {

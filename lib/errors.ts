@@ -91,6 +91,9 @@ export class NoSpaceError extends CortexError {
   }
 }
 
+/** No memory on the host, which may have some again: the pool has room. */
+export class NoMemoryError extends NoSpaceError {}
+
 /** The handle was closed or released. */
 export class ClosedError extends CortexError {
   constructor(...parts: Parts) {
@@ -114,27 +117,89 @@ const OS_STATES: Readonly<
   Record<
     string,
     readonly [
-      new (verb: string, thing: string, state: string) => CortexError,
-      string,
+      new (
+        verb: string,
+        thing: string,
+        state: string,
+        hint: string,
+      ) => CortexError,
+      state: string,
+      hint: string,
     ]
   >
 > = {
-  ENOENT: [NotFoundError, "it does not exist"],
-  ENOTDIR: [NotFoundError, "a part of the path is not a directory"],
-  EEXIST: [ExistsError, "it exists already"],
-  EISDIR: [CorruptError, "it is a directory"],
-  ENOTREG: [CorruptError, "it is not a regular file"],
-  ELOOP: [CorruptError, "it is a symbolic link"],
-  ENXIO: [CorruptError, "it is not a regular file"],
-  ENOSPC: [NoSpaceError, "no space left on the device"],
-  EDQUOT: [NoSpaceError, "the disk quota is used up"],
-  EFBIG: [NoSpaceError, "it would be larger than a file may be"],
-  ENOMEM: [NoSpaceError, "the host has no memory left for it"],
-  EACCES: [FailedError, "permission denied"],
-  EPERM: [FailedError, "permission denied"],
-  EROFS: [FailedError, "the file system is read-only"],
-  EIO: [FailedError, "the device reported an input/output error"],
-  EMFILE: [FailedError, "this process has too many open files"],
+  ENOENT: [NotFoundError, "it does not exist", "Check the path"],
+  ENOTDIR: [
+    NotFoundError,
+    "a part of the path is not a directory",
+    "Check the path",
+  ],
+  EEXIST: [
+    ExistsError,
+    "it exists already",
+    "Choose another name, or remove what is there",
+  ],
+  EISDIR: [CorruptError, "it is a directory", "Give the path of a file"],
+  ENOTREG: [
+    CorruptError,
+    "it is not a regular file",
+    "Give the path of a regular file",
+  ],
+  ELOOP: [
+    CorruptError,
+    "it is a symbolic link",
+    "Give the path that the link leads to",
+  ],
+  ENXIO: [
+    CorruptError,
+    "it is not a regular file",
+    "Give the path of a regular file",
+  ],
+  ENOSPC: [
+    NoSpaceError,
+    "no space left on the device",
+    "Make room there, or choose another place",
+  ],
+  EDQUOT: [
+    NoSpaceError,
+    "the disk quota is used up",
+    "Make room there, or choose another place",
+  ],
+  EFBIG: [
+    NoSpaceError,
+    "it would be larger than a file may be",
+    "Choose a file system, or a limit (ulimit -f), that allows it",
+  ],
+  ENOMEM: [
+    NoSpaceError,
+    "the host has no memory left for it",
+    "Make room: see cortex doctor",
+  ],
+  EACCES: [
+    FailedError,
+    "permission denied",
+    "Run it as the owner, or ask for permission",
+  ],
+  EPERM: [
+    FailedError,
+    "permission denied",
+    "Run it as the owner, or ask for permission",
+  ],
+  EROFS: [
+    FailedError,
+    "the file system is read-only",
+    "Choose a place that can be written to",
+  ],
+  EIO: [
+    FailedError,
+    "the device reported an input/output error",
+    "Look into the kernel log (dmesg), and at the disk",
+  ],
+  EMFILE: [
+    FailedError,
+    "this process has too many open files",
+    "Raise the limit (ulimit -n)",
+  ],
 };
 
 /** Turns an {@linkcode OsError} into a typed one; lets any other error pass. */
@@ -145,7 +210,10 @@ export function describeOsError(
 ): unknown {
   if (!(error instanceof OsError)) return error;
   const known = OS_STATES[error.code];
-  if (known) return new known[0](verb, thing, known[1]);
+  if (known) {
+    const [Kind, state, hint] = known;
+    return new Kind(verb, thing, state, hint);
+  }
   return new FailedError(verb, thing, `${error.syscall} said ${error.code}`);
 }
 
@@ -153,6 +221,19 @@ export function describeOsError(
 export function onHost<T>(verb: string, thing: string, run: () => T): T {
   try {
     return run();
+  } catch (error) {
+    throw describeOsError(error, verb, thing);
+  }
+}
+
+/** The same for work in steps: whatever the host refuses in the midst of it. */
+export function* stepsOnHost<Step, Result>(
+  verb: string,
+  thing: string,
+  steps: Generator<Step, Result>,
+): Generator<Step, Result> {
+  try {
+    return yield* steps;
   } catch (error) {
     throw describeOsError(error, verb, thing);
   }

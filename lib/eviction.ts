@@ -7,15 +7,15 @@
  *
  * @module
  */
-import { type Extent, findExtents } from "./allocator.ts";
+import { type Extent, findExtents, findNear } from "./allocator.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Core } from "./core.ts";
+import type { EntryNumber } from "./entry_table.ts";
 import { usableBlocks } from "./geometry.ts";
-import { EntryState } from "./layout.ts";
-import { doomEntry, reapDeadSlots } from "./lifecycle.ts";
-import { POLICIES, type PolicyName } from "./policy/mod.ts";
-import { currentTick } from "./tick.ts";
-import { type Candidate, VictimQueue } from "./victims.ts";
+import { BLOCKS_PER_PAGE, EntryState } from "./layout.ts";
+import { doomEntry, noteRoom, reapDeadSlots } from "./lifecycle.ts";
+import type { PolicyName } from "./policy/mod.ts";
+import { rehearse, resetPolicy } from "./replacing.ts";
 
 /** What an eviction freed, or would free. */
 export interface Evicted {
@@ -23,30 +23,32 @@ export interface Evicted {
   readonly blocks: number;
 }
 
-/** Every entry that may go: sealed, and pinned by nobody. */
-function candidates(core: Core): Candidate[] {
+/** Whether an entry may go: sealed, and pinned by nobody. */
+function evictable(core: Core): (entry: EntryNumber) => boolean {
   const { table, slots } = core;
-  const pinned = slots.allPins();
-  const found: Candidate[] = [];
-  for (let entry = 0; entry < table.count; entry++) {
-    if (table.state(entry) !== EntryState.SEALED || pinned.has(entry)) continue;
-    found.push({
-      entry,
-      blocks: table.blocks(entry),
-      sequence: table.real(entry, "sequence"),
-      access_tick: table.real(entry, "access_tick"),
-      access_count: table.word(entry, "access_count"),
-      priority: table.priority(entry),
-    });
-  }
-  return found;
+  return (entry) =>
+    entry < table.count && table.state(entry) === EntryState.SEALED &&
+    !slots.isPinned(entry);
 }
 
-function queue(core: Core, found: Candidate[], policy: PolicyName) {
-  return new VictimQueue(found, POLICIES[policy], {
-    tick: currentTick(core.control.u32),
-    entries: found.length,
-  });
+/**
+ * The pool's policy's next victim, or -1. Nothing that the policy keeps in the
+ * pool is trusted: if it finds none where there are some, it is set up anew.
+ */
+function nextVictim(
+  core: Core,
+  mayGo: (entry: EntryNumber) => boolean,
+  now: number,
+): EntryNumber | -1 {
+  const { replacement, table } = core;
+  const victim = replacement.victim(mayGo, now);
+  if (victim !== -1) return victim;
+  for (let entry = 0; entry < table.count; entry++) {
+    if (!mayGo(entry)) continue;
+    resetPolicy(core);
+    return replacement.victim(mayGo, now);
+  }
+  return -1;
 }
 
 /**
@@ -59,20 +61,28 @@ export function evictBlocks(
   dryRun: boolean,
 ): Evicted {
   reapDeadSlots(core);
-  const victims = queue(core, candidates(core), policy);
+  const { identity, replacement, table } = core;
+  // Only the pool's own policy is told of what it learns by this.
+  const isOwn = policy === identity.policy && !dryRun;
+  const order = isOwn ? replacement : rehearse(core, policy);
+  order.tellUses();
+  const mayGo = evictable(core), now = core.platform.now();
   let entries = 0, freed = 0;
   while (freed < blocks) {
-    const victim = victims.next();
-    if (!victim) break;
-    if (!dryRun) evictOne(core, victim);
+    const entry = isOwn
+      ? nextVictim(core, mayGo, now)
+      : order.victim(mayGo, now);
+    if (entry === -1) break;
     entries++;
-    freed += victim.blocks;
+    freed += table.blocks(entry);
+    if (!isOwn) order.remove(entry, true);
+    if (!dryRun) evictOne(core, entry);
   }
   return { entries, blocks: freed };
 }
 
-function evictOne(core: Core, victim: Candidate): void {
-  doomEntry(core, victim.entry);
+function evictOne(core: Core, entry: EntryNumber): void {
+  doomEntry(core, entry, true);
   core.header.addStat("evictions", 1);
 }
 
@@ -87,21 +97,28 @@ export function makeRoom(
   blocks: number,
   backedOnly: boolean,
 ): Extent[] | undefined {
+  const { replacement, platform } = core;
+  replacement.tellUses();
   const fresh = findRoom(core, blocks, backedOnly);
   if (fresh) return fresh;
 
   reapDeadSlots(core);
-  const found = candidates(core);
-  if (!canSuffice(core, found, blocks, backedOnly)) {
+  replacement.pressed();
+  const mayGo = evictable(core), now = platform.now();
+  // Choosing changes what the policy knows: it is asked for no more than go.
+  let next = nextVictim(core, mayGo, now);
+  const suffices = next !== -1 && core.table.blocks(next) >= blocks &&
+    !backedOnly;
+  if (!suffices && !canSuffice(core, blocks, backedOnly)) {
     return findRoom(core, blocks, backedOnly); // a dead process's may suffice
   }
-  const victims = queue(core, found, core.identity.policy);
   let target = lowWatermark(core, blocks, blockLimit(core, backedOnly));
   for (;;) {
     let taken = false;
     while (!target.reached()) {
-      const victim = victims.next();
-      if (!victim) break;
+      const victim = next !== -1 ? next : nextVictim(core, mayGo, now);
+      if (victim === -1) break;
+      next = -1;
       evictOne(core, victim);
       taken = true;
     }
@@ -118,17 +135,45 @@ export function findRoom(
   blocks: number,
   backedOnly: boolean,
 ): Extent[] | undefined {
-  const { header, freeList: used, committed } = core;
+  const { header } = core;
   if (header.get("free_record") === 0) return undefined;
   const free = usableBlocks(core.geometry) - header.get("used_blocks");
   if (free < blocks) return undefined;
   // Backed blocks first: they are warm, and cost the host nothing more.
   const backed = header.get("committed_blocks") - header.get("used_blocks");
   if (backed >= blocks) {
-    const extents = findExtents(blocks, { used, within: committed });
+    const extents = findBlocks(core, blocks, true);
     if (extents) return extents;
   }
-  return backedOnly ? undefined : findExtents(blocks, { used });
+  return backedOnly ? undefined : findBlocks(core, blocks, false);
+}
+
+/** Values of fewer blocks take the next room there is; larger ones the smallest. */
+const NEAR_BLOCKS_MAX = BLOCKS_PER_PAGE / 64;
+
+function findBlocks(
+  core: Core,
+  blocks: number,
+  backedOnly: boolean,
+): Extent[] | undefined {
+  const { committed, freeList: used } = core;
+  const options = { used, within: backedOnly ? committed : undefined };
+  if (blocks > 0 && blocks < NEAR_BLOCKS_MAX) {
+    const start = findNear(blocks, searchFrom(core), options);
+    if (start !== -1) {
+      noteRoom(core, start);
+      return [{ start, count: blocks }];
+    }
+  }
+  return findExtents(blocks, options);
+}
+
+/** Where we found or gave back room last; or the page in which another did. */
+function searchFrom({ header, geometry, room }: Core): number {
+  const page = header.get("search_page") % geometry.free_list_pages;
+  return Math.floor(room.at / BLOCKS_PER_PAGE) === page
+    ? room.at
+    : page * BLOCKS_PER_PAGE;
 }
 
 function blockLimit(core: Core, backedOnly: boolean): number {
@@ -137,39 +182,37 @@ function blockLimit(core: Core, backedOnly: boolean): number {
     : usableBlocks(core.geometry);
 }
 
-function canSuffice(
-  core: Core,
-  found: readonly Candidate[],
-  blocks: number,
-  backedOnly: boolean,
-): boolean {
-  const { header } = core;
-  const limit = blockLimit(core, backedOnly);
-  const evictable = found.reduce((sum, one) => sum + one.blocks, 0);
-  const used_blocks = header.get("used_blocks");
-  const hasRecord = header.get("free_record") !== 0 || found.length > 0;
-  if (!hasRecord || limit - used_blocks + evictable < blocks) return false;
+/** Whether there would be room if all that may go went. */
+function canSuffice(core: Core, blocks: number, backedOnly: boolean): boolean {
+  const { header, slots } = core;
+  if (header.get("free_record") === 0 && header.get("entries") === 0) {
+    return false;
+  }
+  if (blockLimit(core, backedOnly) < blocks) return false;
+  const isHeld = header.get("reserved") > 0 || header.get("doomed") > 0 ||
+    !slots.allPins().isEmpty();
   // What stays, pinned or being written, may leave room in too many pieces.
-  return evictable === used_blocks ||
-    roomWithout(core, found, blocks, backedOnly);
+  return !isHeld || roomWithout(core, blocks, backedOnly);
 }
 
-/** Whether there would be room if every candidate went. */
 function roomWithout(
   core: Core,
-  found: readonly Candidate[],
   blocks: number,
   backedOnly: boolean,
 ): boolean {
-  const { freeList, committed, table } = core;
+  const { freeList, committed, header, table } = core;
+  const mayGo = evictable(core);
   const used = new Bitmap(freeList.words.slice(), freeList.length);
-  for (const { entry } of found) {
+  let some = header.get("free_record") !== 0;
+  for (let entry = 0; entry < table.count; entry++) {
+    if (!mayGo(entry)) continue;
+    some = true;
     for (const { start, count } of table.extents(entry) ?? []) {
       used.clear(start, count);
     }
   }
   const within = backedOnly ? committed : undefined;
-  return findExtents(blocks, { used, within }) !== undefined;
+  return some && findExtents(blocks, { used, within }) !== undefined;
 }
 
 /** How far to evict. */

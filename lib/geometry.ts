@@ -1,6 +1,6 @@
 /**
  * From the size of a segment to the place of everything in it. A geometry
- * follows from four numbers alone, so attaching checks a header by working it
+ * follows from three numbers and the policy alone, so attaching checks a header by working it
  * out again.
  *
  * @module
@@ -12,12 +12,15 @@ import {
   BLOCKS_MAX,
   BLOCKS_PER_PAGE,
   CONTROL_MAX_BYTES,
+  OPERATION_BYTES,
   PAGE_BYTES,
   RECORD_BYTES,
   SLOT_BYTES,
   SLOTS,
   TABLE_ALIGN_BYTES,
 } from "./layout.ts";
+import { DEFAULT_POLICY, type PolicyName } from "./policy/mod.ts";
+import { Replacement } from "./policy/replacement.ts";
 
 /** Where everything is. Offsets are bytes from the start of the segment. */
 export interface Geometry {
@@ -41,6 +44,13 @@ export interface Geometry {
   readonly buckets_offset: number;
   readonly links_offset: number;
   readonly records_offset: number;
+  /** State of the eviction policy. */
+  readonly policy_offset: number;
+  readonly policy_bytes: number;
+  /** Ring of recent operations. */
+  readonly ring_offset: number;
+  /** Operations that it holds: a power of two. */
+  readonly ring_slots: number;
   /** End of the header, free list and system blocks. */
   readonly control_bytes: number;
 }
@@ -52,14 +62,22 @@ export interface GeometryOptions {
   /** A power of two; by default the smallest that one page can map. */
   readonly block_bytes?: number | undefined;
   readonly max_entries?: number | undefined;
+  /** Its state takes room: `prefix` by default. */
+  readonly policy?: PolicyName | undefined;
 }
 
 /** Share of the pool that its tables may take, unless more entries are asked. */
 const TABLES_SHARE = 0.01;
 /** Below this size a pool's tables may take as much as they would at it. */
 const TABLES_FULL_SHARE_BYTES = 128 * 2 ** 20;
-/** But never more than this share of a small pool. */
+/** But never more than this share of a small pool... */
 const TABLES_SMALL_SHARE = 0.125;
+/** ...unless it is so small that it would then have hardly an entry. */
+const TABLES_TINY_SHARE = 0.25;
+const TABLES_TINY_BYTES = 256 * 1024;
+
+/** Every pool has room for some entries, whatever their tables take. */
+const ENTRIES_MIN = 16;
 
 const align = (value: number, to: number) => Math.ceil(value / to) * to;
 
@@ -87,9 +105,24 @@ function defaultBlockBytes(size_bytes: number): number {
   return block_bytes;
 }
 
-function bytesPerEntry(): number {
+/** Share of the pool for the ring of recent operations, within these numbers. */
+const RING_SHARE = 0.0005;
+const RING_SLOTS_MIN = 64, RING_SLOTS_MAX = 65_536;
+
+function ringSlots(size_bytes: number): number {
+  const affordable = Math.floor(size_bytes * RING_SHARE / OPERATION_BYTES);
+  const slots = Math.min(
+    RING_SLOTS_MAX,
+    Math.max(RING_SLOTS_MIN, affordable),
+  );
+  return 2 ** Math.floor(Math.log2(slots));
+}
+
+/** What the tables take that grow with the entries, at most. */
+function entriesBytes(entries: number, policy: PolicyName): number {
   const pins = SLOTS / 8, links = 4, buckets = 8; // buckets: at most 2 a record
-  return RECORD_BYTES + pins + links + buckets;
+  return entries * (RECORD_BYTES + pins + links + buckets) +
+    Replacement.bytes(policy, entries);
 }
 
 function defaultMaxEntries(
@@ -97,19 +130,28 @@ function defaultMaxEntries(
   block_bytes: number,
   pages: number,
   blocks: number,
+  policy: PolicyName,
 ) {
-  const fixed = pages * PAGE_BYTES + SLOTS * SLOT_BYTES + 8 * PAGE_BYTES;
+  const fixed = pages * PAGE_BYTES + SLOTS * SLOT_BYTES + 8 * PAGE_BYTES +
+    ringSlots(size_bytes) * OPERATION_BYTES;
   const room = CONTROL_MAX_BYTES - (1 + pages) * PAGE_BYTES - block_bytes;
   const budget = size_bytes >= TABLES_FULL_SHARE_BYTES
     ? size_bytes * TABLES_SHARE
     : Math.min(
       TABLES_FULL_SHARE_BYTES * TABLES_SHARE,
-      size_bytes * TABLES_SMALL_SHARE,
+      Math.max(
+        size_bytes * TABLES_SMALL_SHARE,
+        Math.min(size_bytes * TABLES_TINY_SHARE, TABLES_TINY_BYTES),
+      ),
     );
-  const affordable = Math.floor(
-    (Math.min(budget, room) - fixed) / bytesPerEntry(),
-  );
-  return Math.max(16, Math.min(blocks, affordable));
+  const entries_bytes = Math.min(budget, room) - fixed;
+  let affordable = ENTRIES_MIN, tooMany = Math.max(ENTRIES_MIN, blocks) + 1;
+  while (affordable + 1 < tooMany) {
+    const entries = Math.floor((affordable + tooMany) / 2);
+    if (entriesBytes(entries, policy) <= entries_bytes) affordable = entries;
+    else tooMany = entries;
+  }
+  return affordable;
 }
 
 /**
@@ -128,7 +170,7 @@ function defaultMaxEntries(
  * ```
  */
 export function planGeometry(options: GeometryOptions): Geometry {
-  const { size_bytes } = options;
+  const { size_bytes, policy = DEFAULT_POLICY } = options;
   const refuse = (state: string, hint?: string) =>
     new UsageError(
       "lay out",
@@ -138,7 +180,10 @@ export function planGeometry(options: GeometryOptions): Geometry {
     );
 
   if (!Number.isSafeInteger(size_bytes) || size_bytes < 1) {
-    throw refuse("the size is not a positive whole number of bytes");
+    throw refuse(
+      "the size is not a positive whole number of bytes",
+      "Ask for one such as 64M or 16G",
+    );
   }
   const block_bytes = options.block_bytes ?? defaultBlockBytes(size_bytes);
   if (
@@ -147,6 +192,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
   ) {
     throw refuse(
       `its block size of ${block_bytes} is not a power of two from 4 KiB to 1 GiB`,
+      "Ask for one such as 4K, 64K or 2M, or for none",
     );
   }
   const { blocks, free_list_pages } = countBlocks(size_bytes, block_bytes);
@@ -154,9 +200,18 @@ export function planGeometry(options: GeometryOptions): Geometry {
     throw refuse("it would have too many blocks", "Ask for larger blocks");
   }
   const max_entries = options.max_entries ??
-    defaultMaxEntries(size_bytes, block_bytes, free_list_pages, blocks);
+    defaultMaxEntries(
+      size_bytes,
+      block_bytes,
+      free_list_pages,
+      blocks,
+      policy,
+    );
   if (!Number.isSafeInteger(max_entries) || max_entries < 1) {
-    throw refuse("its entry limit is not a positive whole number");
+    throw refuse(
+      "its entry limit is not a positive whole number",
+      "Ask for one such as 1000, or for none",
+    );
   }
   const geometry = placeTables({
     size_bytes,
@@ -164,7 +219,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
     blocks,
     free_list_pages,
     max_entries,
-  });
+  }, policy);
   if (geometry.control_bytes > CONTROL_MAX_BYTES) {
     throw refuse(
       "its tables would pass 2 GiB",
@@ -185,6 +240,7 @@ function placeTables(
     Geometry,
     "size_bytes" | "block_bytes" | "blocks" | "free_list_pages" | "max_entries"
   >,
+  policy: PolicyName,
 ): Geometry {
   const { block_bytes, free_list_pages, max_entries } = base;
   const data_offset = PAGE_BYTES * (1 + free_list_pages);
@@ -203,6 +259,10 @@ function placeTables(
   const buckets_offset = table(buckets * 4);
   const links_offset = table(max_entries * 4);
   const records_offset = table(max_entries * RECORD_BYTES);
+  const policy_bytes = Replacement.bytes(policy, max_entries);
+  const policy_offset = table(policy_bytes);
+  const ring_slots = ringSlots(base.size_bytes);
+  const ring_offset = table(ring_slots * OPERATION_BYTES);
   const system_blocks = Math.ceil((at - data_offset) / block_bytes);
   return {
     ...base,
@@ -217,6 +277,10 @@ function placeTables(
     buckets_offset,
     links_offset,
     records_offset,
+    policy_offset,
+    policy_bytes,
+    ring_offset,
+    ring_slots,
     control_bytes: data_offset + system_blocks * block_bytes,
   };
 }

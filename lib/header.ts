@@ -58,6 +58,7 @@ const GEOMETRY_U32 = [
   ["max_entries", IDENTITY.max_entries],
   ["buckets", IDENTITY.buckets],
   ["slots", IDENTITY.slots],
+  ["ring_slots", IDENTITY.ring_slots],
 ] as const;
 
 const GEOMETRY_U64 = [
@@ -69,6 +70,8 @@ const GEOMETRY_U64 = [
   ["buckets_offset", IDENTITY.buckets_offset],
   ["links_offset", IDENTITY.links_offset],
   ["records_offset", IDENTITY.records_offset],
+  ["policy_offset", IDENTITY.policy_offset],
+  ["ring_offset", IDENTITY.ring_offset],
 ] as const;
 
 /** Writes the part of the header that never changes, checksum last. */
@@ -95,6 +98,21 @@ export function writeIdentity(
   u32[IDENTITY.crc >> 2] = identityCrc(u8, platform);
 }
 
+/** Whether the part of the header that never changes has its checksum. */
+function isIdentityWhole(page: Control, platform: Crc): boolean {
+  return page.u32[IDENTITY.crc >> 2] === identityCrc(page.u8, platform);
+}
+
+/** Whether a segment is whole and as long as it was made, by whatever build. */
+export function isWellMade(
+  page: Control,
+  size_bytes: number,
+  platform: Crc,
+): boolean {
+  return isIdentityWhole(page, platform) &&
+    page.getU64(IDENTITY.size_bytes) === size_bytes;
+}
+
 function identityCrc(u8: Uint8Array, platform: Crc): number {
   return platform.crc32(u8.subarray(IDENTITY.uuid, IDENTITY_END));
 }
@@ -104,6 +122,12 @@ function idName<Name extends string>(
   id: number,
 ): Name | undefined {
   return (Object.keys(ids) as Name[]).find((name) => ids[name] === id);
+}
+
+/** The format version that a header names; `undefined` if it is none of ours. */
+export function claimedVersion({ u8, u32 }: Control): number | undefined {
+  if (MAGIC.some((byte, at) => u8[at] !== byte)) return undefined;
+  return u32[IDENTITY.version >> 2];
 }
 
 /**
@@ -119,24 +143,28 @@ export function readIdentity(
   platform: Crc,
   pool: string,
 ): Identity {
-  const refuse = (state: string, hint?: string) =>
-    new CorruptError("open", pool, state, hint);
-  const { u8, u32, f64 } = page;
-  if (size_bytes < PAGE_BYTES || MAGIC.some((byte, at) => u8[at] !== byte)) {
-    throw refuse("it is not a cortex pool");
+  const refuse = (
+    state: string,
+    hint = "Destroy it, and restore its snapshot",
+  ) => new CorruptError("open", pool, state, hint);
+  const { u32, f64 } = page;
+  const version = claimedVersion(page);
+  if (size_bytes < PAGE_BYTES || version === undefined) {
+    throw refuse("it is not a cortex pool", "Remove it by hand");
   }
-  const version = u32[IDENTITY.version >> 2]!;
   if (version !== VERSION) {
     throw refuse(
       `it has format version ${version}, this cortex speaks version ${VERSION}`,
-      "Use the cortex that made it, or destroy it and restore its snapshot",
+      version < VERSION
+        ? "Persist it with the cortex that made it, destroy it, and restore it with this one"
+        : "Use the cortex that made it",
     );
   }
-  if (u32[IDENTITY.crc >> 2] !== identityCrc(u8, platform)) {
+  if (!isIdentityWhole(page, platform)) {
     throw refuse("its header is damaged (checksum)");
   }
-  const geometry = readGeometry(page, size_bytes);
   const policy = idName(POLICY_IDS, u32[IDENTITY.policy >> 2]!);
+  const geometry = policy && readGeometry(page, size_bytes, policy);
   const tier = idName(TIER_IDS, u32[IDENTITY.tier >> 2]!);
   const low_percent = u32[IDENTITY.low_percent >> 2]!;
   const namespace = readNamespace(page);
@@ -160,6 +188,7 @@ export function readIdentity(
 function readNamespace(page: Control): string | undefined {
   const length = page.u32[IDENTITY.namespace_bytes >> 2]!;
   if (length > NAMESPACE_MAX_BYTES) return undefined;
+  if (length === 0) return "";
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
       .decode(page.bytes(IDENTITY.namespace, length));
@@ -172,6 +201,7 @@ function readNamespace(page: Control): string | undefined {
 function readGeometry(
   page: Control,
   size_bytes: number,
+  policy: PolicyName,
 ): Geometry | undefined {
   if (page.u32[IDENTITY.slots >> 2] !== SLOTS) return undefined;
   if (page.getU64(IDENTITY.size_bytes) !== size_bytes) return undefined;
@@ -181,6 +211,7 @@ function readGeometry(
       size_bytes,
       block_bytes: page.u32[IDENTITY.block_bytes >> 2]!,
       max_entries: page.u32[IDENTITY.max_entries >> 2]!,
+      policy,
     });
   } catch {
     return undefined;
@@ -203,7 +234,10 @@ type WordName =
   | "used_blocks"
   | "committed_blocks"
   | "slot_limit"
-  | "loading";
+  | "loading"
+  | "epoch"
+  | "recording"
+  | "search_page";
 type StatName =
   | "modified_at"
   | "last_persist_at"
@@ -217,20 +251,32 @@ type StatName =
 
 /** The part of the header that changes. */
 export class Header {
+  readonly #u8: Uint8Array;
   readonly #u32: Uint32Array;
   readonly #f64: Float64Array;
 
   constructor(control: Control) {
+    this.#u8 = control.u8;
     this.#u32 = control.u32;
     this.#f64 = control.f64;
   }
 
+  /** A plain load: these words change under the lock, which orders them. */
   get(name: WordName): number {
-    return Atomics.load(this.#u32, HEADER[name] >> 2);
+    return this.#u32[HEADER[name] >> 2]!;
   }
 
   set(name: WordName, value: number): void {
     Atomics.store(this.#u32, HEADER[name] >> 2, value);
+  }
+
+  /** The host's run in which a pool on disk was opened last, as hexadecimal digits. */
+  get bootId(): string {
+    return toHex(this.#u8.subarray(HEADER.boot_id, HEADER.epoch));
+  }
+
+  setBootId(bootId: string | undefined): void {
+    if (bootId !== undefined) this.#u8.set(fromHex(bootId), HEADER.boot_id);
   }
 
   /** For a count under the lock; it never goes below 0, which recovery relies on. */

@@ -8,8 +8,21 @@ import type { Core } from "./core.ts";
 import { ClosedError, CorruptError, FailedError } from "./errors.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { showKey } from "./key.ts";
+import { blockOffset } from "./geometry.ts";
 import { EntryState } from "./layout.ts";
+import { shellWord } from "./shell.ts";
 import { closeViews, openViews } from "./views.ts";
+
+/** How {@linkcode Pool.get} hands a value out. */
+export interface GetOptions {
+  /**
+   * `"detachable"`, as by default: views are empty once the hit is released.
+   * `"borrowed"`: they are not, and may show another entry's bytes then; they
+   * cost next to nothing, for loops that let go of them first. Either is empty
+   * once the pool is closed.
+   */
+  readonly view?: "detachable" | "borrowed" | undefined;
+}
 
 /**
  * A pinned entry: nothing evicts or overwrites it until `release`. Take it with
@@ -27,14 +40,22 @@ export class Hit {
   readonly size_bytes: number;
   readonly #core: Core;
   readonly #entry: EntryNumber;
+  readonly #isBorrowed: boolean;
+  /** Views of this hit's own, to be taken back. */
   #views: Uint8Array<ArrayBuffer>[] | undefined;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   #held = true;
 
   /** `entry` is pinned already. */
-  constructor(core: Core, entry: EntryNumber, key: string) {
+  constructor(
+    core: Core,
+    entry: EntryNumber,
+    key: string,
+    isBorrowed: boolean,
+  ) {
     this.#core = core;
     this.#entry = entry;
+    this.#isBorrowed = isBorrowed;
     this.key = key;
     this.size_bytes = core.table.size_bytes(entry);
   }
@@ -50,7 +71,8 @@ export class Hit {
   /** The value's pieces in order, zero-copy. Not to be written to. */
   get views(): readonly Uint8Array<ArrayBuffer>[] {
     this.#expectHeld("read");
-    return this.#views ??= this.#open();
+    const borrowed = this.#borrow();
+    return borrowed ? [borrowed] : this.#views ??= this.#open();
   }
 
   get tokens(): number {
@@ -76,13 +98,13 @@ export class Hit {
     if (text === undefined) return undefined;
     try {
       return JSON.parse(text);
-    } catch (cause) {
+    } catch {
+      // Without its cause: a parser's error quotes what it read.
       throw new CorruptError(
         "read",
         `the metadata of entry ${showKey(this.key)}`,
         "it is not JSON",
         "Drop the entry: cortex cache delete",
-        cause,
       );
     }
   }
@@ -103,7 +125,7 @@ export class Hit {
       "read",
       `entry ${showKey(this.key)}`,
       "its value is damaged (checksum)",
-      "Drop it: cortex cache delete",
+      `Drop it: cortex cache delete ${this.#core.name} ${shellWord(this.key)}`,
     );
   }
 
@@ -113,6 +135,7 @@ export class Hit {
     this.#held = false;
     const core = this.#core;
     if (!core.isOpen) return;
+    if (this.#isBorrowed) this.#bytes = undefined;
     try {
       closeViews(core.mapping, this.#views ?? []);
     } finally {
@@ -120,7 +143,7 @@ export class Hit {
     }
     // It was doomed while we held it: its blocks are ours to give back.
     if (core.table.state(this.#entry) === EntryState.DOOMED) {
-      core.tryChange(() => {});
+      core.tryTidy();
     }
   }
 
@@ -130,22 +153,47 @@ export class Hit {
 
   #open(): Uint8Array<ArrayBuffer>[] {
     const { table, geometry, mapping } = this.#core;
-    const extents = table.isSound(this.#entry)
-      ? table.backedExtents(this.#entry)
-      : undefined;
-    if (!extents) {
-      throw new CorruptError(
-        "read",
-        `entry ${showKey(this.key)}`,
-        "its record is damaged",
-        "Mend the pool: cortex cache check --repair",
-      );
+    this.#expectWhole();
+    const block = table.soleBlock(this.#entry);
+    if (block !== -1 && this.size_bytes <= mapping.windowLimit_bytes) {
+      if (this.size_bytes === 0) return [];
+      const offset = blockOffset(geometry, block);
+      return [new Uint8Array(mapping.window(offset, this.size_bytes))];
     }
+    const extents = table.backedExtents(this.#entry);
+    if (!extents) throw this.#damaged();
     return openViews(mapping, pieces(geometry, extents, 0, this.size_bytes));
   }
 
+  /** A view that is not taken back, if that was asked for and there can be one. */
+  #borrow(): Uint8Array<ArrayBuffer> | undefined {
+    if (!this.#isBorrowed) return undefined;
+    if (this.#bytes) return this.#bytes;
+    const { geometry, lasting, table } = this.#core;
+    this.#expectWhole();
+    const block = table.soleBlock(this.#entry);
+    if (block === -1) return undefined;
+    return lasting.view(blockOffset(geometry, block), this.size_bytes);
+  }
+
+  #expectWhole(): void {
+    if (!this.#core.table.isStillWhole(this.#entry)) throw this.#damaged();
+  }
+
+  #damaged(): CorruptError {
+    return new CorruptError(
+      "read",
+      `entry ${showKey(this.key)}`,
+      "its record is damaged",
+      `Mend the pool: cortex cache check ${this.#core.name} --repair`,
+    );
+  }
+
   #assemble(): Uint8Array<ArrayBuffer> {
-    const views = this.views;
+    this.#expectHeld("read");
+    const borrowed = this.#borrow();
+    if (borrowed) return borrowed;
+    const views = this.#views ??= this.#open();
     if (views.length === 1) return views[0]!;
     if (this.size_bytes > this.#core.mapping.windowLimit_bytes) {
       throw new FailedError(

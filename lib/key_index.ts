@@ -37,9 +37,9 @@ export class KeyIndex {
     return Atomics.load(this.#u32, SEQUENCE);
   }
 
-  /** First entry of the hash's chain, or -1. */
-  first(hash: Uint32Array): EntryNumber | -1 {
-    const head = Atomics.load(this.#u32, this.#bucket(hash));
+  /** First entry of a chain, or -1. `word` is the first of a key's hash. */
+  first(word: number): EntryNumber | -1 {
+    const head = Atomics.load(this.#u32, this.#bucket(word));
     return head !== NONE && head <= this.#limit ? head - 1 : -1;
   }
 
@@ -48,8 +48,8 @@ export class KeyIndex {
     return this.#links.next(entry);
   }
 
-  insert(entry: EntryNumber, hash: Uint32Array): void {
-    const bucket = this.#bucket(hash);
+  insert(entry: EntryNumber, word: number): void {
+    const bucket = this.#bucket(word);
     this.#links.set(entry, this.#u32[bucket]!);
     Atomics.store(this.#u32, bucket, entry + 1);
   }
@@ -61,15 +61,15 @@ export class KeyIndex {
    */
   remove(
     entry: EntryNumber,
-    hash: Uint32Array,
+    word: number,
     first: () => void = () => {},
   ): void {
-    const before = this.#before(entry, hash);
+    const before = this.#before(entry, word);
     if (before === undefined) return first();
     Atomics.add(this.#u32, SEQUENCE, 1);
     first();
     const after = this.#links.raw(entry);
-    if (before === -1) Atomics.store(this.#u32, this.#bucket(hash), after);
+    if (before === -1) Atomics.store(this.#u32, this.#bucket(word), after);
     else this.#links.set(before, after);
     Atomics.add(this.#u32, SEQUENCE, 1);
   }
@@ -88,10 +88,10 @@ export class KeyIndex {
   /** The entry in front of `entry`, -1 if it is first, `undefined` if absent. */
   #before(
     entry: EntryNumber,
-    hash: Uint32Array,
+    word: number,
   ): EntryNumber | -1 | undefined {
     let before = -1;
-    let at = this.first(hash);
+    let at = this.first(word);
     for (let steps = 0; at !== -1 && steps <= this.#limit; steps++) {
       if (at === entry) return before;
       before = at;
@@ -100,8 +100,8 @@ export class KeyIndex {
     return undefined;
   }
 
-  #bucket(hash: Uint32Array): number {
-    return this.#buckets + (hash[0]! & this.#mask);
+  #bucket(word: number): number {
+    return this.#buckets + (word & this.#mask);
   }
 }
 
@@ -122,7 +122,11 @@ export class Links {
 
   /** The entry that the link leads to, or -1 if it ends or cannot be right. */
   next(entry: EntryNumber): EntryNumber | -1 {
-    const link = this.raw(entry);
+    return this.target(this.raw(entry));
+  }
+
+  /** The entry that a link or the head of a chain means, or -1. */
+  target(link: number): EntryNumber | -1 {
     return link !== NONE && link <= this.#limit ? link - 1 : -1;
   }
 

@@ -1,5 +1,5 @@
 /**
- * Format v1: every byte of a pool and of a snapshot. This is the only file with
+ * Format v2: every byte of a pool and of a snapshot. This is the only file with
  * numeric offsets; `docs/FORMAT.md` says the same in prose, and changes with it.
  *
  * Little-endian throughout. Sizes and offsets are u64. Times, ticks and
@@ -13,30 +13,34 @@
 /** Bytes of a field's type; `bytes:N` is a byte string. */
 type FieldType = "u32" | "i32" | "u64" | "f64" | `bytes:${number}`;
 
-function widthOf(type: FieldType): number {
-  if (type.startsWith("bytes:")) return Number(type.slice(6));
-  return type === "u32" || type === "i32" ? 4 : 8;
-}
+const WIDTHS: Readonly<Record<string, number>> = {
+  u32: 4,
+  i32: 4,
+  u64: 8,
+  f64: 8,
+};
 
 /**
  * Lays fields one behind the other from `start`, each offset derived from the
- * one before. Throws at load if one is not aligned to its width, or if the end
- * is not `end`.
+ * one before, and written over the type that it had: no start of a program waits
+ * for a second object of every struct. Throws at load if one is not aligned to
+ * its width, or if the end is not `end`.
  */
 function struct<Name extends string>(
   start: number,
   end: number,
-  fields: Readonly<Record<Name, FieldType>>,
+  fields: Record<Name, FieldType>,
 ): Readonly<Record<Name, number>> {
-  const offsets = {} as Record<Name, number>;
+  const offsets = fields as Record<Name, unknown> as Record<Name, number>;
   let at = start;
-  for (const [name, type] of Object.entries<FieldType>(fields)) {
-    const width = widthOf(type);
-    if (!type.startsWith("bytes:") && at % width !== 0) {
-      throw new Error(`layout: ${name} at ${at} is not aligned to ${width}`);
+  for (const name of Object.keys(fields) as Name[]) {
+    const type = fields[name];
+    const word = WIDTHS[type];
+    if (word !== undefined && at % word !== 0) {
+      throw new Error(`layout: ${name} at ${at} is not aligned to ${word}`);
     }
-    offsets[name as Name] = at;
-    at += width;
+    offsets[name] = at;
+    at += word ?? Number(type.slice("bytes:".length));
   }
   if (at !== end) throw new Error(`layout: ends at ${at}, not at ${end}`);
   return offsets;
@@ -44,7 +48,7 @@ function struct<Name extends string>(
 
 /** `CORTEXKV` */
 export const MAGIC = [0x43, 0x4f, 0x52, 0x54, 0x45, 0x58, 0x4b, 0x56] as const;
-export const VERSION = 1;
+export const VERSION = 2;
 
 /** Header, and each page of the free list. */
 export const PAGE_BYTES = 4096;
@@ -92,10 +96,12 @@ export const IDENTITY = struct(0, 512, {
   buckets_offset: "u64",
   links_offset: "u64",
   records_offset: "u64",
+  policy_offset: "u64",
+  ring_offset: "u64",
+  ring_slots: "u32",
   namespace_bytes: "u32",
-  reserved: "u32",
   namespace: "bytes:256",
-  unused: "bytes:104",
+  unused: "bytes:88",
 });
 export const IDENTITY_END = 512;
 
@@ -122,19 +128,26 @@ export const HEADER = struct(512, 1024, {
   evictions: "f64",
   deletes: "f64",
   recoveries: "f64",
-  unused: "bytes:392",
+  recording: "u32", // 1 while operations are noted in the ring
+  search_page: "u32", // page of the free list where to look for room first
+  boot_id: "bytes:16", // of the host's run in which it was opened last; tier disk
+  epoch: "u32", // of that run: a number made of its boot_id; tier disk
+  epoch_unused: "u32",
+  unused: "bytes:360",
 });
 
 /**
  * The words that lock-free readers touch, each on a cache line of its own.
  * They are followed by zeros to the end of the header's page.
  */
-export const SHARED = struct(1024, 1152, {
+export const SHARED = struct(1024, 1216, {
   tick_low: "u32", // counts accesses
   tick_halves: "u32", // how often its top bit has flipped
   tick_unused: "bytes:56",
   index_sequence: "u32", // odd while an entry is being taken out of the index
   index_unused: "bytes:60",
+  ring_cursor: "u32", // operations noted in the ring, modulo 2^32
+  ring_unused: "bytes:60",
 });
 
 export const PoolState = { BUILDING: 0, LIVE: 1, DESTROYED: 2 } as const;
@@ -165,7 +178,8 @@ export const RECORD = struct(0, 512, {
   access_count: "u32", // stops at its largest value
   owner_slot: "u32", // of a reservation
   owner_incarnation: "u32",
-  unused: "bytes:12",
+  verified_epoch: "u32", // in which the value was seen to have its checksum
+  expires_at: "f64", // ms since 1970, or 0: never
   crc: "u32",
   value_crc: "u32",
   text_crc: "u32", // of spilled text, else 0
@@ -197,14 +211,36 @@ export const EntryState = {
   DOOMED: 3,
 } as const;
 
-export const RecordFlag = { SPILLED: 1, VALUE_CRC: 2 } as const;
+/** A sealed entry has VALUE_CRC, or UNSUMMED: its checksum is left to persist. */
+export const RecordFlag = { SPILLED: 1, VALUE_CRC: 2, UNSUMMED: 4 } as const;
+
+/** A slot of the ring of recent operations. */
+export const OPERATION = struct(0, 40, {
+  stamp: "u32", // the cursor when it was noted, plus one; written last
+  kind: "u32", // OperationKind
+  key: "bytes:8", // first 64 bits of the key's hash
+  parent: "bytes:8", // of the parent's key; zeros: none
+  size_bytes: "f64",
+  at: "f64", // ms since 1970
+});
+export const OPERATION_BYTES = 40;
+export const OperationKind = { HIT: 1, MISS: 2, PUT: 3 } as const;
 
 /** Chains hold an entry's number plus one, so that zeroed memory is an empty chain. */
 export const NONE = 0;
 
 /** Policies and tiers, as the header numbers them. Numbers are never reused. */
-export const POLICY_IDS = { lru: 1, lfu: 2, fifo: 3, priority: 4 } as const;
-export const TIER_IDS = { cpu: 1 } as const;
+export const POLICY_IDS = {
+  lru: 1,
+  lfu: 2,
+  fifo: 3,
+  priority: 4,
+  sieve: 5,
+  s3fifo: 6,
+  arc: 7,
+  prefix: 8,
+} as const;
+export const TIER_IDS = { cpu: 1, disk: 2 } as const;
 
 // ---------------------------------------------------------------- snapshots
 
@@ -219,9 +255,11 @@ export const SNAPSHOT_MAGIC = [
   0x53,
   0x4e,
 ] as const;
-export const SNAPSHOT_VERSION = 1;
+/** What is written, and the versions that are read. */
+export const SNAPSHOT_VERSION = 2;
+export const SNAPSHOT_VERSION_FIRST = 1;
 
-/** Head of a snapshot's base file. */
+/** Head of a snapshot's data file. */
 export const SNAPSHOT_HEAD = struct(0, 64, {
   magic: "bytes:8",
   version: "u32",
@@ -232,7 +270,10 @@ export const SNAPSHOT_HEAD = struct(0, 64, {
 });
 export const SNAPSHOT_HEAD_BYTES = 64;
 
-/** Head of one record; text and value follow, then zeros to a multiple of 8. */
+/**
+ * Head of one record; its text follows, then zeros to a multiple of 8. In version
+ * 1 the last three fields are zeros, and the value follows the text.
+ */
 export const SNAPSHOT_RECORD = struct(0, 112, {
   nonce: "bytes:16",
   crc: "u32", // of [value_crc, end of the text)
@@ -249,7 +290,43 @@ export const SNAPSHOT_RECORD = struct(0, 112, {
   parent_bytes: "u32",
   meta_bytes: "u32",
   namespace_hash: "bytes:8",
-  unused: "bytes:16",
+  value_position: "u64", // in the file
+  unused: "u32",
+  codec: "u32", // SnapshotCodec
 });
 export const SNAPSHOT_RECORD_BYTES = 112;
 export const SNAPSHOT_ALIGN_BYTES = 8;
+/** What a value is stored as. */
+export const SnapshotCodec = { PLAIN: 0, ZSTD: 1 } as const;
+/** Files are made of whole pages, and a large value begins on one. */
+export const SNAPSHOT_PAGE_BYTES = 4096;
+/** A value of this size begins on a page of its own. */
+export const SNAPSHOT_LARGE_BYTES = 32 * 1024;
+
+/** A line of a generation's index: an entry that it has. */
+export const SNAPSHOT_LINE = struct(0, 88, {
+  position: "u64", // of the record's head
+  value_position: "u64",
+  size_bytes: "u64",
+  sequence: "f64",
+  created_at: "f64",
+  last_access_at: "f64",
+  access_tick: "f64",
+  expires_at: "f64", // ms since 1970, or 0: never
+  value_crc: "u32",
+  priority: "i32",
+  access_count: "u32",
+  file: "u32", // number of its file in the manifest
+  key_check: "u32", // first word of the key's hash
+  parent_check: "u32", // of the parent's key, or 0
+});
+export const SNAPSHOT_LINE_BYTES = 88;
+
+/** A compressed value is pieces: each is this head, and a frame of zstd. */
+export const SNAPSHOT_PIECE = struct(0, 16, {
+  stored_bytes: "u32", // of the frame
+  size_bytes: "u32", // of what is in it
+  crc: "u32", // of the frame
+  unused: "u32",
+});
+export const SNAPSHOT_PIECE_BYTES = 16;

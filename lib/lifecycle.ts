@@ -6,8 +6,10 @@
  */
 import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
-import type { EntryFields, EntryNumber } from "./entry_table.ts";
-import { EntryState, NONE } from "./layout.ts";
+import type { EntryFields } from "./entry_fields.ts";
+import type { EntryNumber } from "./entry_table.ts";
+import { BLOCKS_PER_PAGE, EntryState, NONE } from "./layout.ts";
+import { admit } from "./replacing.ts";
 
 /** A record that no entry has; -1 if the chain of free ones leads to none. */
 export function takeRecord(core: Core): EntryNumber | -1 {
@@ -39,16 +41,18 @@ export function reserveEntry(
   }
   table.setState(entry, EntryState.RESERVED);
   header.add("reserved", 1);
-  index.insert(entry, fields.key.hash);
+  index.insert(entry, fields.key.hash[0]!);
 }
 
 /** Publishes a filled reservation, then dooms what had its key before. */
 export function sealEntry(core: Core, entry: EntryNumber): void {
   const { header, table } = core;
+  table.setVerified(entry);
   table.setState(entry, EntryState.SEALED);
   forgetReservation(core, entry);
   header.add("entries", 1);
   header.addStat("puts", 1);
+  admit(core, entry);
   for (const older of sealedWithSameKey(core, entry)) doomEntry(core, older);
 }
 
@@ -56,6 +60,20 @@ export function sealEntry(core: Core, entry: EntryNumber): void {
 export interface Reserving {
   readonly entry: EntryNumber;
   readonly generation: number;
+  /** What the host backed for it, still to be noted. */
+  readonly fresh?: readonly Extent[];
+}
+
+/** Notes blocks that the host has backed with memory: they stay so. */
+export function noteBacked(core: Core, extents: readonly Extent[]): void {
+  const { committed, header } = core;
+  for (const { start, count } of extents) {
+    for (let block = start; block < start + count; block++) {
+      if (committed.has(block)) continue;
+      committed.set(block, 1);
+      header.add("committed_blocks", 1);
+    }
+  }
 }
 
 /** Whether the reservation still is what it was. */
@@ -74,9 +92,18 @@ export function abortEntry(core: Core, entry: EntryNumber): void {
   freeEntry(core, entry);
 }
 
-/** Takes a sealed entry out of reach, and frees it unless it is pinned. */
-export function doomEntry(core: Core, entry: EntryNumber): void {
-  const { header, links, slots } = core;
+/**
+ * Takes a sealed entry out of reach, and frees it unless it is pinned.
+ *
+ * @param evicted the policy may remember one that it let go.
+ */
+export function doomEntry(
+  core: Core,
+  entry: EntryNumber,
+  evicted = false,
+): void {
+  const { header, links, replacement, slots } = core;
+  replacement.remove(entry, evicted);
   unlink(core, entry);
   header.add("entries", -1);
   // After the doom: a reader that pinned before it is seen here, and one that
@@ -91,20 +118,23 @@ export function doomEntry(core: Core, entry: EntryNumber): void {
 }
 
 function unlink({ index, table }: Core, entry: EntryNumber): void {
-  index.remove(entry, table.keyHash(entry), () => table.doom(entry));
+  index.remove(entry, table.keyWord(entry, 0), () => table.doom(entry));
 }
 
 /** Frees the doomed entries that nobody has pinned any more. */
 export function sweepDoomed(core: Core): void {
   const { header, links, slots, table } = core;
   const doomed: EntryNumber[] = [];
-  let at = header.get("doomed_record") - 1;
+  let at = links.target(header.get("doomed_record"));
   for (let steps = 0; at !== -1 && steps < table.count; steps++) {
     doomed.push(at);
     at = links.next(at);
   }
-  // A chain that leads elsewhere is for a check to find, not to be followed.
-  if (doomed.some((entry) => table.state(entry) !== EntryState.DOOMED)) return;
+  // A chain that leads elsewhere, or in a circle, is for a check to find, not to
+  // be followed.
+  const isSound = at === -1 &&
+    doomed.every((entry) => table.state(entry) === EntryState.DOOMED);
+  if (!isSound) return;
   header.set("doomed_record", NONE);
   header.set("doomed", 0);
   for (const entry of doomed) {
@@ -118,13 +148,21 @@ export function sweepDoomed(core: Core): void {
   }
 }
 
+/** Notes where room was found or given back: the next is looked for there. */
+export function noteRoom({ header, room }: Core, block: number): void {
+  room.at = block;
+  header.set("search_page", Math.floor(block / BLOCKS_PER_PAGE));
+}
+
 /** Gives blocks and record of a doomed entry back. */
 function freeEntry(core: Core, entry: EntryNumber): void {
   const { header, table, freeList, links } = core;
-  if (table.isSound(entry)) {
-    for (const { start, count } of table.extents(entry) ?? []) {
+  const extents = table.soundExtents(entry);
+  if (extents) {
+    for (const { start, count } of extents) {
       freeList.clear(start, count);
       header.add("used_blocks", -count);
+      noteRoom(core, start);
     }
   } else {
     // Who knows whose blocks it names? A rebuild finds out which are nobody's.
@@ -177,15 +215,13 @@ function forgetReservation(core: Core, entry: EntryNumber): void {
 
 /** Sealed entries, other than `entry`, that have its key. */
 function sealedWithSameKey(core: Core, entry: EntryNumber): EntryNumber[] {
-  const { table, index, keys } = core;
-  const hash = table.keyHash(entry);
+  const { table, index } = core;
   const found: EntryNumber[] = [];
-  let at = index.first(hash);
+  let at = index.first(table.keyWord(entry, 0));
   for (let steps = 0; at !== -1 && steps < table.count; steps++) {
     if (
       at !== entry && table.state(at) === EntryState.SEALED &&
-      table.matches(at, hash, keys.namespaceHash) &&
-      core.contents.sameKey(at, entry)
+      table.hasSameHash(at, entry) && core.contents.sameKey(at, entry)
     ) found.push(at);
     at = index.next(at);
   }

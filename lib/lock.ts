@@ -6,7 +6,12 @@
  * @module
  */
 import type { Fd, Platform } from "../ffi/platform.ts";
-import { BusyError, NotFoundError } from "./errors.ts";
+import {
+  BusyError,
+  CorruptError,
+  type CortexError,
+  NotFoundError,
+} from "./errors.ts";
 import type { Header } from "./header.ts";
 import { PoolState } from "./layout.ts";
 
@@ -54,32 +59,42 @@ export class PoolLock {
   readonly #fd: Fd;
   readonly #header: Header;
   readonly #pool: string;
+  readonly #size_bytes: number;
   readonly #timeout_ms: number;
 
+  /** @param size_bytes of the segment: to touch one that was cut short is death. */
   constructor(
     platform: Platform,
     fd: Fd,
     header: Header,
     pool: string,
+    size_bytes: number,
     timeout_ms: number,
   ) {
     this.#platform = platform;
     this.#fd = fd;
     this.#header = header;
     this.#pool = pool;
+    this.#size_bytes = size_bytes;
     this.#timeout_ms = timeout_ms;
   }
 
   /**
+   * @param isSeen the segment was looked at a moment ago: it is not asked for
+   * again whether somebody removed or cut it by hand.
    * @throws {BusyError} after the deadline, naming the holder if it is known.
    * @throws {NotFoundError} if the pool was destroyed or replaced meanwhile.
+   * @throws {CorruptError} if its segment was cut short.
    */
-  acquire(verb: string): void {
+  acquire(verb: string, isSeen = false): void {
     waitForLock(this.#platform, this.#fd, this.#timeout_ms, () => {
       throw busy(verb, this.#pool, this.#header, this.#timeout_ms);
     });
     try {
-      this.#expectCurrent(verb);
+      const fault = isSeen && this.#isLive()
+        ? undefined
+        : this.#findFault(verb);
+      if (fault) throw fault;
     } catch (error) {
       this.#platform.unlock(this.#fd);
       throw error;
@@ -90,7 +105,7 @@ export class PoolLock {
   /** As `acquire`, but false at once if another holds it. */
   tryAcquire(): boolean {
     if (!this.#platform.tryLock(this.#fd)) return false;
-    if (!this.#isCurrent()) {
+    if (this.#findFault("take") !== undefined) {
       this.#platform.unlock(this.#fd);
       return false;
     }
@@ -103,15 +118,23 @@ export class PoolLock {
     this.#platform.unlock(this.#fd);
   }
 
-  /** The name may lead to another segment by now, or to none. */
-  #isCurrent(): boolean {
-    return this.#header.get("state") === PoolState.LIVE &&
-      this.#platform.stat(this.#fd).links > 0;
+  #isLive(): boolean {
+    return this.#header.get("state") === PoolState.LIVE;
   }
 
-  #expectCurrent(verb: string): void {
-    if (this.#isCurrent()) return;
-    throw new NotFoundError(
+  /** The name may lead to another segment by now, or to none. */
+  #findFault(verb: string): CortexError | undefined {
+    const { links, size_bytes } = this.#platform.stat(this.#fd);
+    if (size_bytes < this.#size_bytes) {
+      return new CorruptError(
+        verb,
+        this.#pool,
+        `somebody cut its segment to ${size_bytes} bytes`,
+        "Remove it: cortex cache gc, and restore its snapshot",
+      );
+    }
+    if (links > 0 && this.#isLive()) return undefined;
+    return new NotFoundError(
       verb,
       this.#pool,
       "it was destroyed",

@@ -89,7 +89,7 @@ export function findEntry(
       return -1;
     }
     // If he is dead, this sets it right; if he rebuilds, it takes a while.
-    if (!core.attachment || !core.tryChange(() => {})) core.platform.sleep(1);
+    if (!core.attachment || !core.tryTidy()) core.platform.sleep(1);
   }
 }
 
@@ -99,12 +99,18 @@ function walkChain(
   pins: OwnPins | undefined,
 ): EntryNumber | -1 {
   const { table, index } = core;
-  let entry = index.first(key.hash);
+  let entry = index.first(key.hash[0]!);
   for (let steps = 0; entry !== -1 && steps < table.count; steps++) {
     if (isEntryOf(core, entry, key, pins)) return entry;
     entry = index.next(entry);
   }
   return -1;
+}
+
+/** Whether the entry's time is over: it is there no more, though its room may be. */
+export function isExpired(core: Core, entry: EntryNumber): boolean {
+  const expires_at = core.table.real(entry, "expires_at");
+  return expires_at > 0 && core.platform.now() >= expires_at;
 }
 
 function isEntryOf(
@@ -114,15 +120,15 @@ function isEntryOf(
   pins: OwnPins | undefined,
 ): boolean {
   const { table, contents, keys } = core;
+  if (!table.matches(entry, key.hash, keys.namespaceHash)) return false;
   const generation = table.generation(entry);
-  if (
-    table.state(entry) !== EntryState.SEALED ||
-    !table.matches(entry, key.hash, keys.namespaceHash)
-  ) return false;
+  // The hash may have been another's until now: the text is compared after this.
+  if (table.state(entry) !== EntryState.SEALED) return false;
   pins?.pin(entry); // and then look again, as in pinEntry
-  const hasKey = contents.hasKey(entry, key.bytes);
+  const hasKey = contents.isOf(entry, key);
   fence();
-  const found = hasKey && table.state(entry) === EntryState.SEALED &&
+  const found = hasKey && !isExpired(core, entry) &&
+    table.state(entry) === EntryState.SEALED &&
     table.generation(entry) === generation;
   if (!found) pins?.unpin(entry);
   return found;

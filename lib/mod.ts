@@ -12,12 +12,26 @@ export type {
   OpenOptions,
 } from "./pool.ts";
 export type { CheckOptions, CheckReport } from "./check.ts";
+export type { Dropped } from "./repair.ts";
 export type { EntryInfo, PoolStatus } from "./describe.ts";
-export type { Hit } from "./hit.ts";
+export type { GetOptions, Hit } from "./hit.ts";
 export type { PutOptions } from "./plan.ts";
 export type { Reservation } from "./reservation.ts";
-export { POLICIES, type Policy, type PolicyName } from "./policy/mod.ts";
+export { POLICIES, type PolicyKind, type PolicyName } from "./policy/mod.ts";
+// What needs a package is in ./prefix/mod.ts: this needs none.
 export { type ChainOptions, sglangChain } from "./prefix/sglang.ts";
+export {
+  type CacheKind,
+  namespaceOf,
+  parseNamespace,
+} from "./prefix/namespace.ts";
+export {
+  parseTrace,
+  type SimOptions,
+  type SimResult,
+  simulate,
+  type Trace,
+} from "./sim/mod.ts";
 export {
   BusyError,
   ClosedError,
@@ -33,8 +47,15 @@ export {
 export {
   type PathOptions,
   persist,
+  type PersistOptions,
   type PersistReport,
   type Progress,
+  type PruneReport,
+  pruneSnapshot,
   restore,
   type RestoreReport,
+  type SnapshotInfo,
+  snapshotInfo,
+  type VerifyReport,
+  verifySnapshot,
 } from "./snapshot/mod.ts";

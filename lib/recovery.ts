@@ -11,6 +11,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { blockOffset } from "./geometry.ts";
 import { EntryState, NONE } from "./layout.ts";
+import { resetPolicy } from "./replacing.ts";
 
 /** What a rebuild found, in counts. */
 export interface Rebuilt {
@@ -37,6 +38,7 @@ export function rebuild(core: Core): Rebuilt {
   }
   keepRecords(core, kept);
   core.index.settle();
+  resetPolicy(core);
   core.header.addStat("recoveries", 1);
   return { kept: kept.length, dropped };
 }
@@ -46,8 +48,9 @@ function freeDeadSlots(core: Core): (slot: number) => boolean {
   const { slots, attachment } = core;
   const live = new Set<number>();
   for (let slot = 0; slot < slots.limit; slot++) {
-    if (!slots.isUsed(slot)) continue;
-    if (slot === attachment?.slot || slots.isHeldElsewhere(slot)) {
+    if (!slots.isUsed(slot)) {
+      slots.clear(slot);
+    } else if (slot === attachment?.slot || slots.isHeldElsewhere(slot)) {
       live.add(slot);
     } else {
       slots.free(slot);
@@ -76,7 +79,7 @@ function doomLosers(core: Core, claims: Claims): number {
 function isSound(core: Core, entry: EntryNumber): boolean {
   const { table } = core;
   const state = table.state(entry);
-  if (state === EntryState.FREE || !table.isSound(entry)) return false;
+  if (state === EntryState.FREE || !table.isWhole(entry)) return false;
   // A reservation's text may not have been written yet, nor its blocks backed.
   if (state === EntryState.RESERVED) return true;
   return backBlocks(core, entry) && isTextSound(core, entry) &&
@@ -221,9 +224,11 @@ function resetDerived(core: Core): void {
   header.set("reserved", 0);
   header.set("doomed", 0);
   header.set("used_blocks", 0);
+  // The tables are backed, or we would not be here.
+  core.committed.set(0, geometry.system_blocks);
   header.set(
     "committed_blocks",
-    Math.max(0, core.committed.count() - geometry.system_blocks),
+    core.committed.count() - geometry.system_blocks,
   );
 }
 
@@ -263,7 +268,7 @@ function keepRecord(core: Core, entry: EntryNumber): void {
     header.add("doomed", 1);
     return;
   }
-  index.insert(entry, table.keyHash(entry));
+  index.insert(entry, table.keyWord(entry, 0));
   if (state === EntryState.SEALED) {
     header.add("entries", 1);
     return;

@@ -6,8 +6,8 @@
  */
 import type { Extent } from "./allocator.ts";
 import type { Core } from "./core.ts";
-import { storedBytes } from "./entry_table.ts";
-import { CorruptError, NoSpaceError, onHost } from "./errors.ts";
+import { storedBytes } from "./stored.ts";
+import { CorruptError, NoMemoryError, NoSpaceError, onHost } from "./errors.ts";
 import { findRoom, makeRoom } from "./eviction.ts";
 import { blockOffset, usableBlocks } from "./geometry.ts";
 import { showKey } from "./key.ts";
@@ -60,8 +60,8 @@ function needs(core: Core, plan: Plan): string {
   return formatBytes(plan.blocks * core.geometry.block_bytes);
 }
 
-function noMemory(core: Core, plan: Plan): NoSpaceError {
-  return new NoSpaceError(
+function noMemory(core: Core, plan: Plan): NoMemoryError {
+  return new NoMemoryError(
     "put",
     `entry ${showKey(plan.key)}`,
     `the host has no shared memory left for its ${needs(core, plan)}`,
@@ -96,6 +96,7 @@ function tryClaim(
     ? makeRoom(core, plan.blocks, backedOnly)
     : findRoom(core, plan.blocks, backedOnly);
   if (!extents) {
+    if (!areTotalsTrue(core)) return undefined;
     if (backedOnly) throw noMemory(core, plan);
     throw new NoSpaceError(
       "put",
@@ -119,8 +120,15 @@ function tryClaim(
     entry,
     generation: core.table.generation(entry),
     extents,
-    spilled: spilled ? plan.text : undefined,
+    spilled: spilled ? plan.text.slice() : undefined,
   };
+}
+
+/** What was refused for want of room may only be miscounted. */
+function areTotalsTrue({ header, freeList, committed, geometry }: Core) {
+  const { system_blocks } = geometry;
+  return freeList.count() - system_blocks === header.get("used_blocks") &&
+    committed.count() - system_blocks === header.get("committed_blocks");
 }
 
 /**
@@ -157,17 +165,5 @@ function back(core: Core, extents: readonly Extent[]): void {
       blockOffset(geometry, start),
       count * geometry.block_bytes,
     );
-  }
-}
-
-/** Notes blocks that the host has backed. Runs inside `Core.change`. */
-export function noteBacked(core: Core, extents: readonly Extent[]): void {
-  const { committed, header } = core;
-  for (const { start, count } of extents) {
-    for (let block = start; block < start + count; block++) {
-      if (committed.has(block)) continue;
-      committed.set(block, 1);
-      header.add("committed_blocks", 1);
-    }
   }
 }

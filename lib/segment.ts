@@ -1,18 +1,13 @@
 /**
- * The life of a segment: its name, its making, finding and removing it.
- *
- * A segment is made under another name and becomes visible only when whole, so
- * nobody ever sees half a pool. It is checked before anything in it is
- * believed.
+ * The life of a segment: its name, finding, checking and removing it. Nothing in
+ * it is believed before it is checked. How one is made: `segment_making.ts`.
  *
  * @module
  */
 import type { Fd, FileStat, Mapping, Platform } from "../ffi/platform.ts";
-import { Bitmap } from "./bitmap.ts";
 import { Control } from "./control.ts";
 import {
   CorruptError,
-  ExistsError,
   FailedError,
   isOsError,
   NotFoundError,
@@ -20,18 +15,23 @@ import {
   UsageError,
 } from "./errors.ts";
 import {
+  claimedVersion,
   Header,
   type Identity,
   readIdentity,
-  writeIdentity,
 } from "./header.ts";
-import { toHex } from "./hex.ts";
-import { Links } from "./key_index.ts";
-import { MAGIC, NONE, PAGE_BYTES, PoolState } from "./layout.ts";
+import { PAGE_BYTES, PoolState } from "./layout.ts";
 import { busy, waitForLock } from "./lock.ts";
+import {
+  BUILDING_SEGMENT,
+  findPlace,
+  inMemory,
+  listPlaces,
+  type Place,
+  removeByHand,
+  SEGMENT_PREFIX,
+} from "./place.ts";
 
-const PREFIX = "cortex.";
-const BUILDING_PREFIX = ".cortex.";
 const NAME_MAX = 128;
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
@@ -41,6 +41,7 @@ export interface Segment {
   readonly fd: Fd;
   readonly mapping: Mapping;
   readonly identity: Identity;
+  readonly place: Pick<Place, "file" | "unlink">;
 }
 
 /** How messages call a pool. */
@@ -48,11 +49,31 @@ export function showPool(name: string): string {
   return `pool ${JSON.stringify(name.slice(0, 2 * NAME_MAX))}`;
 }
 
+function isName(name: string): boolean {
+  return NAME.test(name) && name.length <= NAME_MAX && !name.includes("..");
+}
+
+/** The segment of a pool, as the host lists it. */
+export function segmentOf(name: string): string {
+  return SEGMENT_PREFIX + name;
+}
+
+/** The pool that a segment is, by its name, or `undefined`. */
+export function poolOf(segment: string): string | undefined {
+  if (!segment.startsWith(SEGMENT_PREFIX)) return undefined;
+  const name = segment.slice(SEGMENT_PREFIX.length);
+  return isName(name) ? name : undefined;
+}
+
+/** The pool that a segment is to become, by its name, or `undefined`. */
+export function futurePoolOf(segment: string): string | undefined {
+  const name = BUILDING_SEGMENT.exec(segment)?.[1];
+  return name !== undefined && isName(name) ? name : undefined;
+}
+
 /** @throws {UsageError} if no pool can have that name. */
 export function checkName(name: string, verb: string): void {
-  if (NAME.test(name) && name.length <= NAME_MAX && !name.includes("..")) {
-    return;
-  }
+  if (isName(name)) return;
   throw new UsageError(
     verb,
     showPool(name),
@@ -63,144 +84,21 @@ export function checkName(name: string, verb: string): void {
 
 /** Names of the pools on this host. */
 export function listSegments(platform: Platform): string[] {
-  const names = onHost("list", "the pools", () => platform.listSegments());
-  return names.filter((name) => name.startsWith(PREFIX))
-    .map((name) => name.slice(PREFIX.length))
-    .filter((name) => NAME.test(name) && !name.includes(".."))
+  return onHost("list", "the pools", () => listPlaces(platform))
+    .filter(isName)
     .sort();
 }
 
-/** How {@linkcode createSegment} makes it. */
-export interface CreateSegmentOptions {
-  readonly mode: number;
-  /** Back all of it with memory now. */
-  readonly populate: boolean;
-}
-
-/**
- * Makes a segment and fills in an empty pool.
- *
- * @throws {ExistsError} if the name is taken.
- * @throws {NoSpaceError} if the host has no memory for its tables (or, with
- * `populate`, for all of it).
- */
-export function createSegment(
-  platform: Platform,
-  name: string,
-  identity: Identity,
-  options: CreateSegmentOptions,
-): Segment {
-  checkName(name, "create");
-  const building = `${BUILDING_PREFIX}${name}.${
-    toHex(platform.randomBytes(4))
-  }`;
-  return onHost("create", showPool(name), () => {
-    expectFree(platform, name);
-    sweepUnfinished(platform, name);
-    const fd = platform.createSegment(building, options.mode);
-    let mapping: Mapping | undefined;
+/** Those of them that this process may use: not what other users keep to themselves. */
+export function listOwnSegments(platform: Platform): string[] {
+  return listSegments(platform).filter((name) => {
     try {
-      mapping = fill(platform, fd, identity, options);
-      platform.renameSegment(building, PREFIX + name);
-      platform.unlock(fd);
-      return { name, fd, mapping, identity };
+      withFile(platform, name, "list", (fd) => platform.close(fd));
+      return true;
     } catch (error) {
-      mapping?.close();
-      platform.unlinkSegment(building);
-      platform.close(fd);
-      throw error;
+      return !(error instanceof FailedError);
     }
   });
-}
-
-/** Fails early, before memory is taken; the renaming is what decides. */
-function expectFree(platform: Platform, name: string): void {
-  if (!platform.listSegments().includes(PREFIX + name)) return;
-  throw new ExistsError(
-    "create",
-    showPool(name),
-    "it exists already",
-    `Destroy it first (cortex cache destroy ${name}), or choose another name`,
-  );
-}
-
-/**
- * Removes what a create of this name left that was killed: its maker's lock is
- * free. One that has no size yet may not have come to take it.
- */
-function sweepUnfinished(platform: Platform, name: string): void {
-  const prefix = `${BUILDING_PREFIX}${name}.`;
-  for (const found of platform.listSegments()) {
-    if (!found.startsWith(prefix) || found.includes(".", prefix.length)) {
-      continue;
-    }
-    let fd: Fd | undefined;
-    try {
-      fd = platform.openSegment(found);
-      if (platform.stat(fd).size_bytes > 0 && platform.tryLock(fd)) {
-        platform.unlinkSegment(found);
-      }
-    } catch {
-      // Gone meanwhile, or not ours: no matter for the pool to be made.
-    } finally {
-      if (fd !== undefined) platform.close(fd);
-    }
-  }
-}
-
-function fill(
-  platform: Platform,
-  fd: Fd,
-  identity: Identity,
-  options: CreateSegmentOptions,
-): Mapping {
-  const { geometry } = identity;
-  // Held while building, so that what a crash leaves can be told from this.
-  platform.tryLock(fd);
-  platform.setMode(fd, options.mode); // past the umask
-  platform.truncate(fd, geometry.size_bytes);
-  const backed_bytes = options.populate
-    ? geometry.size_bytes
-    : geometry.control_bytes;
-  platform.allocate(fd, 0, backed_bytes);
-  const mapping = platform.map(fd, geometry.size_bytes);
-  try {
-    if (options.populate) mapping.populate(0, geometry.size_bytes);
-    const control = Control.of(mapping, geometry);
-    writeIdentity(control, identity, platform);
-    initialise(control, identity, options.populate);
-    mapping.release(control.u8.buffer as ArrayBuffer);
-  } catch (error) {
-    mapping.close();
-    throw error;
-  }
-  return mapping;
-}
-
-/** An empty pool in zeroed memory. */
-function initialise(
-  control: Control,
-  identity: Identity,
-  populated: boolean,
-): void {
-  const { geometry } = identity;
-  const page_bytes = geometry.free_list_pages * PAGE_BYTES;
-  const freeList = control.words(PAGE_BYTES, page_bytes);
-  const committed = control.words(geometry.commit_offset, page_bytes);
-  const backed = populated ? geometry.blocks : geometry.system_blocks;
-  new Bitmap(freeList, geometry.blocks).set(0, geometry.system_blocks);
-  new Bitmap(committed, geometry.blocks).set(0, backed);
-
-  const links = new Links(control, geometry);
-  for (let entry = 0; entry < geometry.max_entries; entry++) {
-    links.set(entry, entry + 1 < geometry.max_entries ? entry + 2 : NONE);
-  }
-  const header = new Header(control);
-  header.set("free_record", 1);
-  header.set("committed_blocks", backed - geometry.system_blocks);
-  header.setStat("modified_at", identity.created_at);
-  header.setStat("next_sequence", 1);
-  header.set("state", PoolState.LIVE);
 }
 
 /**
@@ -214,10 +112,13 @@ export function openSegment(
   name: string,
   verb = "open",
 ): Segment {
-  return withFile(platform, name, verb, (fd, stat) => {
+  return withFile(platform, name, verb, (fd, stat, place) => {
     const mapping = platform.map(fd, stat.size_bytes);
     try {
       const page = new Control(mapping.window(0, PAGE_BYTES));
+      if (claimedVersion(page) === undefined) {
+        throw noPool(platform, name, verb);
+      }
       const identity = readIdentity(
         page,
         stat.size_bytes,
@@ -228,7 +129,7 @@ export function openSegment(
         throw new NotFoundError(verb, showPool(name), "it is being destroyed");
       }
       mapping.release(page.u8.buffer as ArrayBuffer);
-      return { name, fd, mapping, identity };
+      return { name, fd, mapping, identity, place };
     } catch (error) {
       mapping.close();
       throw error;
@@ -241,15 +142,15 @@ function withFile<T>(
   platform: Platform,
   name: string,
   verb: string,
-  use: (fd: Fd, stat: FileStat) => T,
+  use: (fd: Fd, stat: FileStat, place: Place) => T,
 ): T {
   checkName(name, verb);
-  const fd = openFile(platform, name, verb);
+  const { fd, place } = openPlace(platform, name, verb);
   try {
     return onHost(verb, showPool(name), () => {
       const stat = platform.stat(fd);
       expectTrusted(platform, stat, name, verb);
-      return use(fd, stat);
+      return use(fd, stat, place);
     });
   } catch (error) {
     platform.close(fd);
@@ -257,27 +158,43 @@ function withFile<T>(
   }
 }
 
-function openFile(
+/** Shared memory first: that is where nearly all pools are. */
+function openPlace(
   platform: Platform,
   name: string,
   verb: string,
-): Fd {
+): { fd: Fd; place: Place } {
   return onHost(verb, showPool(name), () => {
     try {
-      return platform.openSegment(PREFIX + name);
+      const place = inMemory(platform, name);
+      return { fd: place.open(), place };
     } catch (error) {
       if (isOsError(error, "EINVAL")) {
-        throw new CorruptError(verb, showPool(name), "it is not a cortex pool");
+        throw noPool(platform, name, verb); // a directory
+      }
+      if (isOsError(error, "ELOOP")) {
+        throw noPool(platform, name, verb, "it is a symbolic link");
       }
       if (!isOsError(error, "ENOENT")) throw error;
-      throw new NotFoundError(
-        verb,
-        showPool(name),
-        "it does not exist",
-        "See the pools there are: cortex cache list",
-      );
+    }
+    const place = findPlace(platform, name);
+    if (place.file === undefined) throw none(name, verb);
+    try {
+      return { fd: place.open(), place };
+    } catch (error) {
+      if (!isOsError(error, "ENOENT")) throw error;
+      throw none(name, verb);
     }
   });
+}
+
+function none(name: string, verb: string): NotFoundError {
+  return new NotFoundError(
+    verb,
+    showPool(name),
+    "it does not exist",
+    "See the pools there are: cortex cache list",
+  );
 }
 
 /** Anybody may put a file into /dev/shm: it must be ours, or shared on purpose. */
@@ -289,27 +206,61 @@ function expectTrusted(
 ): void {
   const pool = showPool(name);
   if (!stat.isRegular || stat.size_bytes < PAGE_BYTES) {
-    throw new CorruptError(verb, pool, "it is not a cortex pool");
+    throw noPool(platform, name, verb);
   }
-  if (stat.uid === platform.uid || stat.uid === 0 || platform.uid === 0) return;
-  const shared = (stat.mode & 0o060) === 0o060 && (stat.mode & 0o002) === 0 &&
+  const isForAll = (stat.mode & 0o002) !== 0;
+  const isOurs = stat.uid === platform.uid || stat.uid === 0 ||
+    platform.uid === 0;
+  const isShared = (stat.mode & 0o060) === 0o060 && !isForAll &&
     platform.groups().includes(stat.gid);
-  if (shared) return;
-  throw new FailedError(
-    verb,
-    pool,
-    `it belongs to user ${stat.uid}`,
-    "Its owner can share it with a group: cortex cache create --mode 0660",
-  );
+  if (!isOurs && !isShared) {
+    throw new FailedError(
+      verb,
+      pool,
+      `it belongs to user ${stat.uid}`,
+      "Its owner can share it with a group: cortex cache create --mode 0660",
+    );
+  }
+  if (isForAll) {
+    throw new FailedError(
+      verb,
+      pool,
+      "any user can write to it",
+      `If you know what is in it: chmod o-rwx /dev/shm/${SEGMENT_PREFIX}${name}`,
+    );
+  }
 }
 
-/** Removes the pool that `fd` is open on, under its lock. */
-export function unlinkSegment(
+/** Whether it is a pool, whole or not; of what is not for us to read, it may be. */
+export function isPool(platform: Platform, name: string): boolean {
+  try {
+    return withFile(platform, name, "create", (fd) => {
+      const page = new Uint8Array(PAGE_BYTES);
+      platform.read(fd, page, 0);
+      platform.close(fd);
+      return claimedVersion(new Control(page.buffer)) !== undefined;
+    });
+  } catch (error) {
+    return !(error instanceof CorruptError);
+  }
+}
+
+function noPool(
   platform: Platform,
   name: string,
+  verb: string,
+  state = "it is not a cortex pool",
+): CorruptError {
+  const hint = removeByHand(platform, name);
+  return new CorruptError(verb, showPool(name), state, hint);
+}
+
+/** Removes the pool that a handle is open on, under its lock. */
+export function unlinkSegment(
+  place: Pick<Place, "unlink">,
   header: Header,
 ): void {
-  platform.unlinkSegment(PREFIX + name);
+  place.unlink();
   header.set("state", PoolState.DESTROYED);
 }
 
@@ -324,27 +275,22 @@ export function destroySegment(
   name: string,
   timeout_ms: number,
 ): void {
-  withFile(platform, name, "destroy", (fd) => {
+  withFile(platform, name, "destroy", (fd, _, place) => {
     const mapping = platform.map(fd, PAGE_BYTES);
     try {
       // A damaged pool can be destroyed too, if it is one of ours at all.
       const page = new Control(mapping.window(0, PAGE_BYTES));
-      if (MAGIC.some((byte, at) => page.u8[at] !== byte)) {
-        throw new CorruptError(
-          "destroy",
-          showPool(name),
-          "it is not a cortex pool",
-          `Remove it by hand if you know what it is: /dev/shm/${PREFIX}${name}`,
-        );
+      if (claimedVersion(page) === undefined) {
+        throw noPool(platform, name, "destroy");
       }
       const header = new Header(page);
       waitForLock(platform, fd, timeout_ms, () => {
         throw busy("destroy", showPool(name), header, timeout_ms);
       });
       if (platform.stat(fd).links === 0) {
-        throw new NotFoundError("destroy", showPool(name), "it does not exist");
+        throw none(name, "destroy");
       }
-      unlinkSegment(platform, name, header);
+      unlinkSegment(place, header);
       platform.unlock(fd);
     } finally {
       mapping.close();

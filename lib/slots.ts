@@ -84,6 +84,12 @@ export class Slots {
     this.#set(slot, "state", SlotState.FREE);
   }
 
+  /** Takes out what a row that nobody has may still say. */
+  clear(slot: number): void {
+    this.pins(slot).clearAll();
+    this.#set(slot, "reserved", 0);
+  }
+
   /** Lets go of the row's byte; closing the descriptor does so too. */
   unlock(slot: number): void {
     this.#platform.unlockByte(this.#fd, this.#at(slot));
@@ -175,30 +181,29 @@ export class Slots {
 }
 
 /**
- * The pins of one handle. A process may hold several hits of one entry: they are
- * counted here, and only the first and the last touch the shared bit.
+ * The pins of one handle. Nobody else writes its row, so the shared bit tells the
+ * first pin; only further ones of the same entry are counted here.
  */
 export class OwnPins {
   readonly #words: Uint32Array;
-  readonly #counts = new Map<EntryNumber, number>();
+  /** Pins beyond the first. */
+  readonly #more = new Map<EntryNumber, number>();
 
   constructor(row: Bitmap) {
     this.#words = row.words;
   }
 
   pin(entry: EntryNumber): void {
-    const count = this.#counts.get(entry) ?? 0;
-    this.#counts.set(entry, count + 1);
-    if (count === 0) Atomics.or(this.#words, entry >>> 5, 1 << (entry & 31));
+    const word = entry >>> 5, bit = 1 << (entry & 31);
+    if ((this.#words[word]! & bit) === 0) Atomics.or(this.#words, word, bit);
+    else this.#more.set(entry, (this.#more.get(entry) ?? 0) + 1);
   }
 
   unpin(entry: EntryNumber): void {
-    const count = this.#counts.get(entry) ?? 0;
-    if (count > 1) {
-      this.#counts.set(entry, count - 1);
-      return;
-    }
-    this.#counts.delete(entry);
-    Atomics.and(this.#words, entry >>> 5, ~(1 << (entry & 31)));
+    const more = this.#more.size === 0 ? undefined : this.#more.get(entry);
+    if (more === undefined) {
+      Atomics.and(this.#words, entry >>> 5, ~(1 << (entry & 31)));
+    } else if (more === 1) this.#more.delete(entry);
+    else this.#more.set(entry, more - 1);
   }
 }

@@ -30,6 +30,16 @@ export function restoreTick(u32: Uint32Array, tick: number): void {
   u32[HALVES] = Math.floor(tick / 2 ** 31);
 }
 
+/** Moves the counter forward by that much while others may step it. */
+export function advanceTick(u32: Uint32Array, by: number): void {
+  // In steps that cross one edge at the most, as any other step does.
+  for (let left = by; left > 0; left -= STEP_MAX) {
+    const step = Math.min(left, STEP_MAX);
+    compose(u32, (Atomics.add(u32, LOW, step) + step) >>> 0);
+  }
+}
+const STEP_MAX = 2 ** 28;
+
 function compose(u32: Uint32Array, low: number): number {
   let halves = Atomics.load(u32, HALVES);
   if (((halves & 1) !== 0) !== (low >= 2 ** 31)) {

@@ -36,6 +36,17 @@ export function parseSize(text: string, what = "size"): number {
   );
 }
 
+/** Such as `32M`: exact, in the largest unit of which it is a whole number. */
+export function exactSize(bytes: number): string {
+  let power = 0;
+  let value = bytes;
+  while (power < UNITS.length - 1 && value >= 1024 && value % 1024 === 0) {
+    value /= 1024;
+    power++;
+  }
+  return `${value}${UNITS[power]}`;
+}
+
 /** Such as `16.0 GiB`. */
 export function formatBytes(bytes: number): string {
   let power = 0;

@@ -22,15 +22,35 @@ export function openViews(
   return views;
 }
 
-/** Copies `bytes` into the views, one behind the other. */
+/**
+ * What is copied at once: little enough to be still in the processor's cache when
+ * it is summed, and faster than all at once even if it is not.
+ */
+const PART_BYTES = 256 * 1024;
+
+/**
+ * Copies `bytes` into the views, one behind the other.
+ *
+ * @param sum is told of each part once it is there.
+ */
 export function fillViews(
   views: readonly Uint8Array<ArrayBuffer>[],
   bytes: Uint8Array,
+  sum: (part: Uint8Array) => void = () => {},
 ): void {
   let done = 0;
   for (const view of views) {
-    view.set(bytes.subarray(done, done + view.length));
-    done += view.length;
+    // Many values are one part: no views of parts need be made.
+    if (view.length <= PART_BYTES && view.length === bytes.length) {
+      view.set(bytes);
+      return sum(view);
+    }
+    for (let at = 0; at < view.length; at += PART_BYTES) {
+      const part = view.subarray(at, at + PART_BYTES);
+      part.set(bytes.subarray(done, done + part.length));
+      sum(part);
+      done += part.length;
+    }
   }
 }
 
@@ -40,4 +60,38 @@ export function closeViews(
   views: readonly Uint8Array<ArrayBuffer>[],
 ): void {
   for (const view of views) mapping.release(view.buffer);
+}
+
+/** Each lasting window begins so far behind the one before, and is twice as long. */
+const STRIDE_BYTES = 2 ** 30;
+
+/**
+ * Windows that stay open as long as their mapping, made when they are first asked
+ * for: a view on one costs next to nothing, but is not taken back by itself.
+ */
+export class LastingWindows {
+  readonly #mapping: Mapping;
+  readonly #windows: ArrayBuffer[] = [];
+
+  constructor(mapping: Mapping) {
+    this.#mapping = mapping;
+  }
+
+  /** A view, or `undefined` if no window holds all of it. */
+  view(offset: number, length: number): Uint8Array<ArrayBuffer> | undefined {
+    const number = Math.floor(offset / STRIDE_BYTES);
+    const from = offset - number * STRIDE_BYTES;
+    const window = this.#windows[number] ??= this.#open(number);
+    // Not `subarray`: that takes half as long again.
+    return from + length <= window.byteLength
+      ? new Uint8Array(window, from, length)
+      : undefined;
+  }
+
+  #open(number: number): ArrayBuffer {
+    const start = number * STRIDE_BYTES;
+    const { size_bytes } = this.#mapping;
+    const length = Math.min(2 * STRIDE_BYTES, size_bytes - start);
+    return this.#mapping.window(start, length);
+  }
 }
