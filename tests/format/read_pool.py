@@ -74,12 +74,12 @@ def murmur3(data, seed):
 
 # ---- sections 4 to 8: header and bitmaps
 
-IDENTITY = struct.Struct("<8sII16sQQ10Id6QII256s")
+IDENTITY = struct.Struct("<8sII16sQQ10Id8QII256s")
 IDENTITY_NAMES = (
     "magic version crc uuid size_bytes data_offset block_bytes blocks free_list_pages "
     "system_blocks max_entries buckets slots policy tier low_percent created_at commit_offset "
-    "slots_offset pins_offset buckets_offset links_offset records_offset namespace_bytes "
-    "reserved namespace").split()
+    "slots_offset pins_offset buckets_offset links_offset records_offset policy_offset "
+    "ring_offset ring_slots namespace_bytes namespace").split()
 TOTALS = struct.Struct("<12I9d")
 TOTALS_NAMES = (
     "state dirty lock_holder free_record doomed_record entries reserved doomed used_blocks "
@@ -87,7 +87,7 @@ TOTALS_NAMES = (
     "puts evictions deletes recoveries").split()
 
 
-def geometry(size, block, entries):
+def geometry(size, block, entries, ring_offset):
     need(4096 <= block <= 2**30 and block & (block - 1) == 0, "block size")
     need(entries >= 1, "max_entries")
     pages = 1
@@ -106,7 +106,11 @@ def geometry(size, block, entries):
     g["buckets_offset"] = align(g["pins_offset"] + 128 * row, 64)
     g["links_offset"] = align(g["buckets_offset"] + 4 * g["buckets"], 64)
     g["records_offset"] = align(g["links_offset"] + 4 * entries, 64)
-    end = align(g["records_offset"] + 512 * entries, 64)
+    g["policy_offset"] = align(g["records_offset"] + 512 * entries, 64)
+    need(ring_offset % 64 == 0 and g["policy_offset"] <= ring_offset < size, "ring")
+    slots = min(65536, max(64, int(size * 0.0005 / 40)))
+    g["ring_slots"] = 1 << (slots.bit_length() - 1)
+    end = align(ring_offset + 40 * g["ring_slots"], 64)
     g["system_blocks"] = -(-(end - g["data_offset"]) // block)
     need(g["data_offset"] + g["system_blocks"] * block <= 2**31, "control region")
     need(g["system_blocks"] < blocks, "too small")
@@ -122,10 +126,10 @@ class Reader:
         self.shm = shm
         need(len(shm) >= 4096 and shm[:8] == b"CORTEXKV", "not a cortex pool")
         self.id = h = dict(zip(IDENTITY_NAMES, IDENTITY.unpack_from(shm, 0)))
-        need(h["version"] == 1, f"format version {h['version']}, this reader speaks version 1")
+        need(h["version"] == 2, f"format version {h['version']}, this reader speaks version 2")
         need(zlib.crc32(shm[16:512]) == h["crc"], "header checksum")
         need(h["size_bytes"] == len(shm), "size")
-        planned = geometry(h["size_bytes"], h["block_bytes"], h["max_entries"])
+        planned = geometry(h["size_bytes"], h["block_bytes"], h["max_entries"], h["ring_offset"])
         for name, value in planned.items():
             need(h[name] == value, f"geometry: {name} is {h[name]}, not {value}")
         need(h["low_percent"] <= 100 and h["namespace_bytes"] <= 256, "header")
@@ -243,6 +247,7 @@ class Reader:
             "last_access_at_ms": whole(struct.unpack_from("<d", record, 8)[0]),
             "access_tick": whole(struct.unpack_from("<d", record, 16)[0]),
             "access_count": struct.unpack_from("<I", record, 24)[0],
+            "expires_at_ms": whole(struct.unpack_from("<d", record, 40)[0]),
             "sequence": whole(sequence), "extents": extents,
             "meta": json.loads(meta) if meta else None,
             "crc32": value_crc if flags & VALUE_CRC else None,
@@ -295,7 +300,7 @@ class Reader:
         for name, value in sums.items():
             need(totals[name] == value, f"the header says {totals[name]} {name}, not {value}")
         facts = {name: self.id[name] for name in IDENTITY_NAMES
-                 if name not in ("magic", "crc", "uuid", "reserved", "namespace", "created_at")}
+                 if name not in ("magic", "crc", "uuid", "namespace", "created_at")}
         facts |= {name: totals[name] for name in ("state", "slot_limit", *sums)}
         facts |= {name: whole(totals[name]) for name in
                   ("next_sequence", "puts", "evictions", "deletes", "recoveries")}

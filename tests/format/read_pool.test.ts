@@ -137,10 +137,22 @@ function expectGolden(pool: Pool): void {
   assert.deepEqual(pool.check({ values: true }), { ok: true, problems: [] });
 }
 
-test("the golden pool of format 1 opens, and reads as it did", () => {
-  using temporary = temporaryPool("golden");
+test("the golden pool of format 1 is refused by name of both versions", () => {
+  using temporary = temporaryPool("golden-1");
   copyFileSync(
     `${GOLDEN}pool-v1.bin`,
+    `/dev/shm/cortex.${temporary.name}`,
+  );
+  assert.throws(
+    () => Pool.open(temporary.name),
+    /it has format version 1, this cortex speaks version 2/,
+  );
+});
+
+test("the golden pool of format 2 opens, and reads as it did", () => {
+  using temporary = temporaryPool("golden");
+  copyFileSync(
+    `${GOLDEN}pool-v2.bin`,
     `/dev/shm/cortex.${temporary.name}`,
   );
   assert.equal(readByPython(temporary.name).entries.length, 3);
