@@ -1,17 +1,19 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import { cases, fc } from "../cases.ts";
 import { hostPlatform } from "../../ffi/mod.ts";
 import { type Extent, findExtents } from "../../lib/allocator.ts";
 import { Bitmap, countBits } from "../../lib/bitmap.ts";
 import { pieces } from "../../lib/contents.ts";
 import { Control } from "../../lib/control.ts";
-import { EntryTable, NO_PARENT } from "../../lib/entry_table.ts";
+import { NO_PARENT } from "../../lib/entry_fields.ts";
+import { EntryTable } from "../../lib/entry_table.ts";
 import { planGeometry } from "../../lib/geometry.ts";
 import { KeyEncoder } from "../../lib/key.ts";
 import { KeyIndex, Links } from "../../lib/key_index.ts";
 import { EntryState, EXTENTS_MAX } from "../../lib/layout.ts";
 import { currentTick, nextTick, restoreTick } from "../../lib/tick.ts";
+import { encoded } from "../helpers.ts";
 
 // By default it makes ten elements where a hundred are allowed.
 fc.configureGlobal({ defaultSizeToMaxWhenMaxSpecified: true });
@@ -137,7 +139,7 @@ test("findExtents() finds what a search block by block finds", () => {
       });
       assert.deepEqual(found, expectedExtents(given, needed));
     }),
-    { numRuns: 1000 },
+    { numRuns: cases(1000) },
   );
 });
 
@@ -191,25 +193,25 @@ test("KeyIndex keeps the chains that lists keep", () => {
     const control = new Control(new ArrayBuffer(geometry.control_bytes));
     const links = new Links(control, geometry);
     const index = new KeyIndex(control, geometry, links);
-    const hash = (bucket: number) => Uint32Array.of(bucket, 9, 9, 9);
+    const word = (bucket: number) => bucket + 2 ** 31;
     const model = new Map<number, number[]>();
     const where = new Map<number, number>();
     let removed = 0;
     for (const { kind, entry, bucket } of steps) {
       if (kind === "insert" && !where.has(entry)) {
-        index.insert(entry, hash(bucket));
+        index.insert(entry, word(bucket));
         model.set(bucket, [entry, ...(model.get(bucket) ?? [])]);
         where.set(entry, bucket);
       } else if (kind === "remove" && where.has(entry)) {
         const its = where.get(entry)!;
-        index.remove(entry, hash(its));
+        index.remove(entry, word(its));
         model.set(its, model.get(its)!.filter((one) => one !== entry));
         where.delete(entry);
         removed++;
       } else if (kind === "rebuild") {
         index.clear();
         for (const [its, chain] of model) {
-          for (const one of chain.toReversed()) index.insert(one, hash(its));
+          for (const one of chain.toReversed()) index.insert(one, word(its));
         }
         index.settle();
         removed++;
@@ -218,7 +220,7 @@ test("KeyIndex keeps the chains that lists keep", () => {
     assert.equal(index.sequence(), 2 * removed);
     for (let bucket = 0; bucket < geometry.buckets; bucket++) {
       const chain: number[] = [];
-      for (let at = index.first(hash(bucket)); at !== -1;) {
+      for (let at = index.first(word(bucket)); at !== -1;) {
         chain.push(at);
         assert.ok(chain.length <= CAPACITY, "the chain has no end");
         at = index.next(at);
@@ -243,9 +245,9 @@ test("KeyIndex comes to an end whatever its words are", () => {
       const index = new KeyIndex(control, geometry, links);
       hostile.forEach((link, at) => links.set(at, link));
       control.u32[geometry.buckets_offset >> 2] = head;
-      const first = index.first(Uint32Array.of(0, 0, 0, 0));
+      const first = index.first(0);
       assert.ok(first >= -1 && first < CAPACITY);
-      index.remove(entry, Uint32Array.of(0, 0, 0, 0));
+      index.remove(entry, 0);
       for (let at = 0; at < CAPACITY; at++) {
         const next = index.next(at);
         assert.ok(next >= -1 && next < CAPACITY);
@@ -284,10 +286,10 @@ test("EntryTable gives back what was written, whatever its neighbours hold", () 
       const table = new EntryTable(control, geometry, platform);
       const model = new Map<number, typeof entries[number]>();
       for (const given of entries) {
-        const key = keys.encodeCopy(given.key);
+        const key = encoded(keys, given.key);
         const parent = given.parent === null
           ? NO_PARENT
-          : keys.encodeCopy(given.parent);
+          : encoded(keys, given.parent);
         const whole = Uint8Array.from([
           ...key.bytes,
           ...parent.bytes,
@@ -310,7 +312,7 @@ test("EntryTable gives back what was written, whatever its neighbours hold", () 
           whole,
         );
         if (given.value_crc !== null) {
-          table.setValueCrc(given.at, given.value_crc);
+          table.setFilled(given.at, given.value_crc);
         }
         table.setState(given.at, EntryState.SEALED);
         model.set(given.at, given);
@@ -335,7 +337,7 @@ test("EntryTable gives back what was written, whatever its neighbours hold", () 
         });
       }
     }),
-    { numRuns: 60 },
+    { numRuns: cases(60) },
   );
 });
 

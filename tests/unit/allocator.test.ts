@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { type Extent, findExtents } from "../../lib/allocator.ts";
+import { type Extent, findExtents, findNear } from "../../lib/allocator.ts";
 import { Bitmap } from "../../lib/bitmap.ts";
 import { EXTENTS_MAX } from "../../lib/layout.ts";
 
@@ -110,4 +110,42 @@ test("findExtents() marks nothing", () => {
   const before = [...used.words];
   findExtents(3, { used });
   assert.deepEqual([...used.words], before);
+});
+
+function near(picture: string, needed: number, from: number): number {
+  return findNear(needed, from, { used: drawn(picture) });
+}
+
+test("findNear() takes the next run that holds the value, and goes round", () => {
+  const picture = "#...#" + "#".repeat(27) + "##....###" + "#".repeat(23);
+  assert.equal(near(picture, 3, 0), 1);
+  assert.equal(near(picture, 3, 32), 34);
+  assert.equal(near(picture, 4, 0), 34);
+  assert.equal(near(picture, 2, 64), 1);
+  assert.equal(near(picture, 5, 0), -1);
+  assert.equal(near("#".repeat(64), 1, 40), -1);
+});
+
+test("findNear() takes one that just fits, if that is not far behind", () => {
+  const close = "#....#..#" + "#".repeat(55);
+  assert.equal(near(close, 2, 0), 6);
+  assert.equal(near(close, 4, 0), 1);
+  const far = "#....#" + "#".repeat(32 * 400) + ".#";
+  assert.equal(near(far, 1, 0), 1);
+});
+
+test("findNear() sees runs that cross words, and none behind the end", () => {
+  const across = "#".repeat(30) + "....." + "#".repeat(10);
+  assert.equal(near(across, 5, 0), 30);
+  assert.equal(near(across, 6, 0), -1);
+  assert.equal(near("#".repeat(40) + "...", 3, 0), 40);
+  assert.equal(near("#".repeat(40) + "...", 4, 0), -1);
+});
+
+test("findNear() stays within the blocks it may use", () => {
+  const used = drawn("......#...");
+  const within = drawn("#.###.#..#"); // here `#` is allowed
+  assert.equal(findNear(3, 0, { used, within }), 2);
+  assert.equal(findNear(1, 0, { used, within }), 0);
+  assert.equal(findNear(4, 0, { used, within }), -1);
 });

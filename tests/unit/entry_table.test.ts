@@ -4,16 +4,13 @@ import { hostPlatform } from "../../ffi/mod.ts";
 import type { Extent } from "../../lib/allocator.ts";
 import { pieces } from "../../lib/contents.ts";
 import { Control } from "../../lib/control.ts";
-import {
-  type EntryFields,
-  EntryTable,
-  NO_PARENT,
-  spillOffset,
-  storedBytes,
-} from "../../lib/entry_table.ts";
+import { type EntryFields, NO_PARENT } from "../../lib/entry_fields.ts";
+import { EntryTable } from "../../lib/entry_table.ts";
 import { planGeometry } from "../../lib/geometry.ts";
 import { KeyEncoder } from "../../lib/key.ts";
+import { spillOffset, storedBytes } from "../../lib/stored.ts";
 import { EntryState, RECORD, RECORD_BYTES } from "../../lib/layout.ts";
+import { encoded } from "../helpers.ts";
 
 const platform = hostPlatform();
 const geometry = planGeometry({ size_bytes: 2 ** 20, max_entries: 8 });
@@ -27,7 +24,7 @@ function table() {
 
 function fields(over: Partial<EntryFields> = {}): EntryFields {
   return {
-    key: keys.encodeCopy("doc-1"),
+    key: encoded(keys, "doc-1"),
     parent: NO_PARENT,
     meta: new Uint8Array(),
     namespaceHash: keys.namespaceHash,
@@ -112,7 +109,7 @@ test("EntryTable.write() keeps state and generation, and nothing else of before"
 
 test("EntryTable.matches() compares all 128 bits of the hash", () => {
   const { table } = put(0);
-  const { hash } = keys.encodeCopy("doc-1");
+  const { hash } = encoded(keys, "doc-1");
   for (let i = 0; i < 4; i++) {
     const other = hash.slice();
     other[i]! ^= 1;
@@ -136,7 +133,7 @@ test("EntryTable.isSound() does not mind the words that change while it lives", 
   assert.equal(table.real(1, "access_tick"), 99);
   assert.equal(table.real(1, "last_access_at"), 100);
   assert.equal(table.word(1, "access_count"), 5);
-  table.setValueCrc(1, 0xdead_beef);
+  table.setFilled(1, 0xdead_beef);
   assert.equal(table.isSound(1), true);
   assert.equal(table.valueCrc(1), 0xdead_beef);
 });

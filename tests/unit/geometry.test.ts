@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import fc from "fast-check";
+import { fc } from "../cases.ts";
 import { UsageError } from "../../lib/errors.ts";
 import {
   blockOffset,

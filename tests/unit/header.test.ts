@@ -3,6 +3,8 @@ import assert from "node:assert/strict";
 import { hostPlatform } from "../../ffi/mod.ts";
 import { Control } from "../../lib/control.ts";
 import { CorruptError } from "../../lib/errors.ts";
+import { POLICY_IDS } from "../../lib/layout.ts";
+import type { PolicyName } from "../../lib/policy/mod.ts";
 import { planGeometry } from "../../lib/geometry.ts";
 import {
   Header,
@@ -25,7 +27,11 @@ const SIZE = 16 * 2 ** 20;
 function identity(over: Partial<Identity> = {}): Identity {
   return {
     uuid: "00112233445566778899aabbccddeeff",
-    geometry: planGeometry({ size_bytes: SIZE, max_entries: 100 }),
+    geometry: planGeometry({
+      size_bytes: SIZE,
+      max_entries: 100,
+      policy: "lfu",
+    }),
     policy: "lfu",
     tier: "cpu",
     low_percent: 98,
@@ -53,8 +59,13 @@ function reseal(page: Control): void {
 
 test("readIdentity() reads what writeIdentity() wrote", () => {
   assert.deepEqual(read(written()), identity());
-  for (const policy of ["lru", "lfu", "fifo", "priority"] as const) {
-    assert.equal(read(written({ policy })).policy, policy);
+  for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
+    // Its state takes room: the geometry is its own.
+    const geometry = planGeometry({ size_bytes: SIZE, policy });
+    assert.deepEqual(
+      read(written({ policy, geometry })),
+      identity({ policy, geometry }),
+    );
   }
   for (const namespace of ["", "x", "ü".repeat(128), "n".repeat(256)]) {
     assert.equal(read(written({ namespace })).namespace, namespace);
@@ -72,15 +83,15 @@ test("readIdentity() refuses what has another magic", () => {
 });
 
 test("readIdentity() names both versions when they differ", () => {
-  for (const version of [0, 2, 7, 2 ** 32 - 1]) {
+  for (const version of [0, 1, 7, 2 ** 32 - 1]) {
     const page = written();
     page.u32[IDENTITY.version >> 2] = version;
     const error = assertRefuses(
       () => read(page),
       CorruptError,
-      new RegExp(`format version ${version}, this cortex speaks version 1`),
+      new RegExp(`format version ${version}, this cortex speaks version 2`),
     );
-    assert.ok(error.hint);
+    assert.match(error.hint!, version < 2 ? /^Persist it with/ : /^Use the/);
     // Also when nothing else of it can be understood, as of another format.
     page.u8.fill(0xaa, IDENTITY.crc);
     assertRefuses(() => read(page), CorruptError, /this cortex speaks/);
@@ -158,7 +169,7 @@ test("readIdentity() refuses policies, tiers and limits that there are not", () 
     ["policy", 0],
     ["policy", 99],
     ["tier", 0],
-    ["tier", 2],
+    ["tier", 3],
     ["low_percent", 101],
     ["namespace_bytes", 257],
     ["namespace_bytes", 2 ** 32 - 1],

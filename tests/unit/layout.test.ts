@@ -7,6 +7,9 @@ import {
   HEADER,
   IDENTITY,
   MAGIC,
+  OPERATION,
+  OPERATION_BYTES,
+  OperationKind,
   PoolState,
   RECORD,
   RECORD_BYTES,
@@ -20,20 +23,20 @@ import {
   VERSION,
 } from "../../lib/layout.ts";
 
-// These numbers are format v1. Whoever changes one changes the format, and has
+// These numbers are format v2. Whoever changes one changes the format, and has
 // to give it another version: the pools of running hosts are laid out so.
 
-test("format v1 begins with its magic and version", () => {
+test("format v2 begins with its magic and version", () => {
   assert.equal(String.fromCharCode(...MAGIC), "CORTEXKV");
   assert.equal(String.fromCharCode(...SNAPSHOT_MAGIC), "CORTEXSN");
-  assert.equal(VERSION, 1);
+  assert.equal(VERSION, 2);
   assert.equal(IDENTITY.magic, 0);
   assert.equal(IDENTITY.version, 8);
   assert.equal(IDENTITY.crc, 12);
   assert.equal(IDENTITY.uuid, 16);
 });
 
-test("format v1 has its header's fields where it has them", () => {
+test("format v2 has its header's fields where it has them", () => {
   assert.deepEqual(IDENTITY, {
     magic: 0,
     version: 8,
@@ -58,10 +61,12 @@ test("format v1 has its header's fields where it has them", () => {
     buckets_offset: 120,
     links_offset: 128,
     records_offset: 136,
-    namespace_bytes: 144,
-    reserved: 148,
-    namespace: 152,
-    unused: 408,
+    policy_offset: 144,
+    ring_offset: 152,
+    ring_slots: 160,
+    namespace_bytes: 164,
+    namespace: 168,
+    unused: 424,
   });
   assert.deepEqual(HEADER, {
     state: 512,
@@ -85,14 +90,30 @@ test("format v1 has its header's fields where it has them", () => {
     evictions: 608,
     deletes: 616,
     recoveries: 624,
-    unused: 632,
+    recording: 632,
+    search_page: 636,
+    boot_id: 640,
+    epoch: 656,
+    epoch_unused: 660,
+    unused: 664,
   });
   assert.equal(SHARED.tick_low, 1024);
   assert.equal(SHARED.tick_halves, 1028);
   assert.equal(SHARED.index_sequence, 1088);
+  assert.equal(SHARED.ring_cursor, 1152);
+  assert.deepEqual(OPERATION, {
+    stamp: 0,
+    kind: 4,
+    key: 8,
+    parent: 16,
+    size_bytes: 24,
+    at: 32,
+  });
+  assert.equal(OPERATION_BYTES, 40);
+  assert.deepEqual(OperationKind, { HIT: 1, MISS: 2, PUT: 3 });
 });
 
-test("format v1 has its records' fields where it has them", () => {
+test("format v2 has its records' fields where it has them", () => {
   assert.deepEqual(RECORD, {
     state: 0,
     generation: 4,
@@ -101,7 +122,8 @@ test("format v1 has its records' fields where it has them", () => {
     access_count: 24,
     owner_slot: 28,
     owner_incarnation: 32,
-    unused: 36,
+    verified_epoch: 36,
+    expires_at: 40,
     crc: 48,
     value_crc: 52,
     text_crc: 56,
@@ -137,14 +159,14 @@ test("format v1 has its records' fields where it has them", () => {
   assert.equal(SLOT_BYTES, 64);
 });
 
-test("format v1 numbers its states and flags", () => {
+test("format v2 numbers its states and flags", () => {
   assert.deepEqual(EntryState, { FREE: 0, RESERVED: 1, SEALED: 2, DOOMED: 3 });
   assert.deepEqual(PoolState, { BUILDING: 0, LIVE: 1, DESTROYED: 2 });
   assert.deepEqual(SlotState, { FREE: 0, USED: 1 });
-  assert.deepEqual(RecordFlag, { SPILLED: 1, VALUE_CRC: 2 });
+  assert.deepEqual(RecordFlag, { SPILLED: 1, VALUE_CRC: 2, UNSUMMED: 4 });
 });
 
-test("format v1 maps 32,768 blocks with a page, and keeps hot words apart", () => {
+test("format v2 maps 32,768 blocks with a page, and keeps hot words apart", () => {
   assert.equal(BLOCKS_PER_PAGE, 32768);
   // Readers of all processes write to both: not on one cache line.
   assert.ok(

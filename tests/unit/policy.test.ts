@@ -1,168 +1,316 @@
+/** One suite over every policy: what all of them keep, and what each promises. */
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { cases, fc } from "../cases.ts";
 import { POLICY_IDS } from "../../lib/layout.ts";
 import {
-  type EntryFacts,
   isPolicyName,
   POLICIES,
   type PolicyName,
 } from "../../lib/policy/mod.ts";
-import { VictimQueue } from "../../lib/victims.ts";
+import { type HostFacts, Replacement } from "../../lib/policy/replacement.ts";
 
-type Named = Partial<EntryFacts> & { name: string };
+const NAMES = Object.keys(POLICIES) as PolicyName[];
 
-/** Names in the order in which the policy lets them go. */
-function order(policy: PolicyName, entries: readonly Named[], tick = 1000) {
-  const candidates = entries.map((given, entry) => ({
-    sequence: entry,
-    access_tick: entry,
-    access_count: 1,
-    priority: 0,
-    ...given,
-    entry,
-    blocks: 1,
-  }));
-  const queue = new VictimQueue(candidates, POLICIES[policy], {
-    tick,
-    entries: candidates.length,
-  });
-  const names: string[] = [];
-  for (let next = queue.next(); next; next = queue.next()) {
-    names.push(entries[next.entry]!.name);
+/** Entries as a host would have them, and a policy that is told of them. */
+class Host {
+  readonly replacement: Replacement;
+  readonly present = new Set<number>();
+  readonly #ticks = new Map<number, number>();
+  readonly #uses = new Map<number, number>();
+  readonly #orders = new Map<number, number>();
+  readonly #given = new Map<number, Partial<Given>>();
+  readonly #keys = new Map<number, number>();
+  #tick = 0;
+
+  constructor(policy: PolicyName, capacity = 64) {
+    const facts: HostFacts = {
+      weight: (entry) => this.#given.get(entry)?.weight ?? 1,
+      keyLow: (entry) => this.#keys.get(entry)! * 2654435761 >>> 0,
+      keyHigh: (entry) => this.#keys.get(entry)!,
+      tick: (entry) => this.#ticks.get(entry)!,
+      uses: (entry) => this.#uses.get(entry)!,
+      order: (entry) => this.#orders.get(entry)!,
+      priority: (entry) => this.#given.get(entry)?.priority ?? 0,
+      expires_at: (entry) => this.#given.get(entry)?.expires_at ?? 0,
+    };
+    this.replacement = Replacement.fresh(policy, capacity, facts);
   }
-  assert.equal(queue.next(), undefined);
-  return names;
+
+  put(entry: number, given: Partial<Given> = {}, key = entry): this {
+    this.#ticks.set(entry, ++this.#tick);
+    this.#orders.set(entry, this.#tick);
+    this.#uses.set(entry, given.uses ?? 1);
+    this.#given.set(entry, given);
+    this.#keys.set(entry, key);
+    this.present.add(entry);
+    this.replacement.tellUses();
+    this.replacement.insert(entry, given.parent ?? -1);
+    return this;
+  }
+
+  use(entry: number, times = 1): this {
+    for (let i = 0; i < times; i++) {
+      this.#ticks.set(entry, ++this.#tick);
+      this.#uses.set(entry, this.#uses.get(entry)! + 1);
+      this.replacement.noteUse(entry);
+    }
+    return this;
+  }
+
+  evict(mayGo: (entry: number) => boolean = () => true, now = 0): number {
+    this.replacement.tellUses();
+    this.replacement.pressed();
+    const entry = this.replacement.victim(mayGo, now);
+    if (entry !== -1) this.remove(entry, true);
+    return entry;
+  }
+
+  remove(entry: number, evicted = false): void {
+    this.replacement.remove(entry, evicted);
+    this.present.delete(entry);
+  }
+
+  /** Everything, in the order in which it goes. */
+  order(mayGo?: (entry: number) => boolean, now = 0): number[] {
+    const gone: number[] = [];
+    for (;;) {
+      const entry = this.evict(mayGo, now);
+      if (entry === -1) return gone;
+      gone.push(entry);
+    }
+  }
+}
+
+interface Given {
+  readonly weight: number;
+  readonly uses: number;
+  readonly priority: number;
+  readonly expires_at: number;
+  readonly parent: number;
+}
+
+for (const name of NAMES) {
+  test(`${name} lets every entry go once, and only what may`, () => {
+    const step = fc.oneof(
+      fc.record({ do: fc.constant("put" as const), entry: fc.nat(31) }),
+      fc.record({ do: fc.constant("use" as const), entry: fc.nat(31) }),
+      fc.record({ do: fc.constant("evict" as const), entry: fc.nat(31) }),
+      fc.record({ do: fc.constant("delete" as const), entry: fc.nat(31) }),
+    );
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 200 }),
+        fc.uniqueArray(fc.nat(31), { maxLength: 8 }),
+        (steps, pins) => {
+          const host = new Host(name, 32);
+          const pinned = new Set(pins);
+          for (const { do: what, entry } of steps) {
+            if (what === "evict") {
+              const gone = host.evict((one) => !pinned.has(one));
+              assert.ok(!pinned.has(gone));
+              const free = [...host.present].filter((one) => !pinned.has(one));
+              assert.ok(gone !== -1 || free.length === 0, "it found none");
+            } else if (what === "put" && !host.present.has(entry)) {
+              const parent = entry > 0 && host.present.has(entry - 1)
+                ? entry - 1
+                : -1;
+              host.put(entry, { parent, weight: 1 + entry % 3 });
+            } else if (host.present.has(entry)) {
+              if (what === "use") host.use(entry);
+              else if (what === "delete") host.remove(entry);
+            }
+          }
+          const left = [...host.present].sort((a, b) => a - b);
+          assert.deepEqual(host.order().sort((a, b) => a - b), left);
+        },
+      ),
+      { numRuns: cases(60) },
+    );
+  });
+
+  test(`${name} lets the lowest priority go first, whatever was used`, () => {
+    const host = new Host(name);
+    host.put(0, { priority: 5 }).put(1).put(2, { priority: -3 }).put(3);
+    host.put(4, { priority: -3 }).put(5, { priority: 5 });
+    host.use(2, 9).use(0);
+    const order = host.order();
+    // Of one priority other than 0, the one used the longest ago.
+    assert.deepEqual(order.slice(0, 2), [4, 2]);
+    assert.deepEqual(order.slice(2, 4).sort(), [1, 3]);
+    assert.deepEqual(order.slice(4), [5, 0]);
+  });
+
+  test(`${name} lets go first what has expired, but nothing that may not go`, () => {
+    const host = new Host(name);
+    host.put(0).put(1, { expires_at: 500 }).put(2, { expires_at: 100 });
+    host.put(3, { expires_at: 50, priority: 9 }).put(4);
+    host.use(1, 5).use(2, 5);
+    assert.equal(host.evict((entry) => entry !== 3, 200), 2);
+    assert.equal(host.evict(() => true, 200), 3);
+    // The other's time has not come.
+    assert.notEqual(host.evict(() => true, 400), 1);
+  });
+
+  test(`${name} is not misled by a use of what has just gone`, () => {
+    const host = new Host(name, 16);
+    for (let i = 0; i < 16; i++) host.put(i);
+    for (let i = 0; i < 16; i++) {
+      const gone = host.evict();
+      assert.notEqual(gone, -1);
+      host.use(gone);
+    }
+    assert.equal(host.evict(), -1);
+    host.put(3);
+    assert.deepEqual(host.order(), [3]);
+  });
+
+  test(`${name} takes back what it saved, and nothing that cannot be right`, () => {
+    const host = new Host(name, 8);
+    for (let i = 0; i < 200; i++) {
+      if (host.present.size === 8) host.evict();
+      const entry = [0, 1, 2, 3, 4, 5, 6, 7].find((one) =>
+        !host.present.has(one)
+      )!;
+      host.put(entry, {}, i % 23);
+    }
+    const saved = host.replacement.save();
+    const other = new Host(name, 8);
+    other.replacement.restore(saved);
+    assert.deepEqual(other.replacement.save(), saved);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        const third = new Host(name, 8);
+        third.replacement.restore(bytes);
+        third.put(1).put(2).use(1);
+        assert.equal(third.order().length, 2);
+      }),
+      { numRuns: cases(50) },
+    );
+  });
 }
 
 test("lru evicts what was used the longest ago, however often it was used", () => {
-  assert.deepEqual(
-    order("lru", [
-      { name: "new", access_tick: 9, access_count: 1, sequence: 9 },
-      { name: "oldest use", access_tick: 2, access_count: 99, priority: 9 },
-      { name: "old, used lately", access_tick: 8, sequence: 0 },
-    ]),
-    ["oldest use", "old, used lately", "new"],
-  );
+  const host = new Host("lru").put(0).put(1).put(2).use(1, 9).use(0);
+  assert.deepEqual(host.order(), [2, 1, 0]);
 });
 
 test("fifo evicts what was put in first, however lately it was used", () => {
-  assert.deepEqual(
-    order("fifo", [
-      { name: "third", sequence: 3, access_tick: 1 },
-      { name: "first", sequence: 1, access_tick: 99, access_count: 50 },
-      { name: "second", sequence: 2, access_tick: 5 },
-    ]),
-    ["first", "second", "third"],
-  );
+  assert.deepEqual(new Host("fifo").put(2).put(0).put(1).use(2, 9).order(), [
+    2,
+    0,
+    1,
+  ]);
 });
 
 test("lfu evicts what is used least often", () => {
-  assert.deepEqual(
-    order("lfu", [
-      { name: "often", access_count: 50, access_tick: 90 },
-      { name: "once", access_count: 1, access_tick: 92 },
-      { name: "twice", access_count: 2, access_tick: 91 },
-    ], 100),
-    ["once", "twice", "often"],
-  );
+  const host = new Host("lfu").put(0).put(1).put(2).use(0, 50).use(2, 1);
+  assert.deepEqual(host.order(), [1, 2, 0]);
 });
 
 test("lfu lets old fame fade", () => {
-  // Half-life: 8 accesses an entry. Ten half-lives of idleness outweigh 2^9.
-  const entries: Named[] = [
-    { name: "famous once", access_count: 512, access_tick: 1000 },
-    {
-      name: "used twice, now",
-      access_count: 2,
-      access_tick: 1000 + 8 * 2 * 10,
-    },
-  ];
-  const later = 1000 + 8 * 2 * 10;
-  assert.deepEqual(order("lfu", entries, later), [
-    "famous once",
-    "used twice, now",
-  ]);
-  // Just idle, it stays.
-  assert.deepEqual(
-    order("lfu", [
-      { name: "famous", access_count: 512, access_tick: 1000 },
-      { name: "used twice, now", access_count: 2, access_tick: 1010 },
-    ], 1010),
-    ["used twice, now", "famous"],
-  );
-});
-
-test("lfu halves a count for each half-life of idleness", () => {
-  const rank = (access_count: number, idle: number) =>
-    POLICIES.lfu.rank({
-      sequence: 1,
-      access_tick: 10_000 - idle,
-      access_count,
-      priority: 0,
-    }, { tick: 10_000, entries: 10 });
-  assert.equal(rank(8, 80), rank(4, 0));
-  assert.equal(rank(64, 160), rank(16, 0));
-  assert.ok(rank(8, 79) > rank(4, 0));
+  const host = new Host("lfu").put(0).put(1).use(0, 500);
+  host.replacement.tellUses();
+  // Its half-life is 8 accesses an entry; ten of them outweigh 2^9.
+  for (let i = 0; i < 200; i++) {
+    host.use(1);
+    host.replacement.tellUses();
+  }
+  host.put(2).use(2).use(2);
+  assert.equal(host.evict(), 0);
 });
 
 test("priority evicts the lowest, and of equals the least recently used", () => {
-  assert.deepEqual(
-    order("priority", [
-      { name: "high", priority: 5, access_tick: 1 },
-      { name: "low, used", priority: -3, access_tick: 9 },
-      { name: "low, idle", priority: -3, access_tick: 2 },
-      { name: "none", priority: 0, access_tick: 3, access_count: 9 },
-    ]),
-    ["low, idle", "low, used", "none", "high"],
-  );
+  const host = new Host("priority");
+  host.put(0, { priority: 5 }).put(1, { priority: -3 }).put(2).put(3);
+  host.use(2);
+  assert.deepEqual(host.order(), [1, 3, 2, 0]);
 });
 
-test("every policy breaks ties by recency, then by age", () => {
-  for (const name of Object.keys(POLICIES) as PolicyName[]) {
-    const equal = { access_tick: 5, access_count: 1, priority: 0 };
-    assert.deepEqual(
-      order(name, [
-        { name: "younger", sequence: 2, ...equal },
-        { name: "older", sequence: 1, ...equal },
-      ]),
-      ["older", "younger"],
-      name,
-    );
-  }
+test("sieve spares once what was used since it came by", () => {
+  const host = new Host("sieve").put(0).put(1).put(2).put(3).use(0).use(2);
+  assert.deepEqual([host.evict(), host.evict()], [1, 3]);
+  assert.deepEqual([host.evict(), host.evict()], [0, 2]);
 });
 
-test("every policy ranks the largest values that a record holds", () => {
-  const extremes: EntryFacts[] = [0, 2 ** 53 - 1].flatMap((big) =>
-    [0, 2 ** 32 - 1].flatMap((access_count) =>
-      [-(2 ** 31), 2 ** 31 - 1].map((priority) => ({
-        sequence: big,
-        access_tick: big,
-        access_count,
-        priority,
-      }))
-    )
-  );
-  for (const policy of Object.values(POLICIES)) {
-    for (const facts of extremes) {
-      for (const tick of [0, 2 ** 53 - 1]) {
-        for (const entries of [0, 1, 2 ** 22]) {
-          const rank = policy.rank(facts, { tick, entries });
-          assert.ok(Number.isFinite(rank), `${policy.name}: ${rank}`);
-        }
-      }
+test("s3fifo evicts one-off entries before those that were used", () => {
+  const host = new Host("s3fifo", 16);
+  for (let i = 0; i < 10; i++) host.put(i);
+  host.use(0).use(1);
+  const order = host.order();
+  assert.deepEqual(order.slice(-2).sort(), [0, 1]);
+});
+
+test("s3fifo and arc keep what comes back after it was evicted", () => {
+  for (const name of ["s3fifo", "arc"] as const) {
+    const host = new Host(name, 8);
+    for (let i = 0; i < 8; i++) host.put(i, {}, i);
+    const gone = host.evict();
+    host.put(gone, {}, gone); // the key comes back
+    for (let key = 100; key < 107; key++) {
+      const entry = host.evict();
+      assert.notEqual(entry, gone, name);
+      host.put(entry, {}, key);
     }
   }
 });
 
+test("prefix lets children go before their parents", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.nat(40), fc.boolean()), { minLength: 30 }),
+      (steps) => {
+        const host = new Host("prefix", 16);
+        const parents = new Map<number, number>();
+        for (const [number, uses] of steps) {
+          const present = [...host.present];
+          const some = present[number % Math.max(1, present.length)];
+          if (uses && some !== undefined) {
+            host.use(some);
+            continue;
+          }
+          if (host.present.size === 16) {
+            const gone = host.evict();
+            for (const child of host.present) {
+              assert.notEqual(parents.get(child), gone, "it had a child");
+            }
+          }
+          const free = Array.from({ length: 16 }, (_, i) => i)
+            .find((one) => !host.present.has(one))!;
+          const parent = some !== undefined && host.present.has(some)
+            ? some
+            : -1;
+          parents.delete(free);
+          for (const [child, of] of parents) {
+            if (of === free) parents.delete(child);
+          }
+          parents.set(free, parent);
+          host.put(free, { parent }, number * 1000 + parents.size);
+        }
+      },
+    ),
+    { numRuns: cases(100) },
+  );
+});
+
 test("every policy has a number in the layout, a name and a summary", () => {
-  assert.deepEqual(Object.keys(POLICIES), Object.keys(POLICY_IDS));
+  assert.deepEqual(NAMES, Object.keys(POLICY_IDS));
   for (const [name, policy] of Object.entries(POLICIES)) {
     assert.equal(policy.name, name);
-    assert.match(policy.summary, /^evicts /);
+    assert.match(policy.summary, /\w{5}/);
     assert.ok(isPolicyName(name));
   }
   // The format's numbers: they never change.
-  assert.deepEqual(POLICY_IDS, { lru: 1, lfu: 2, fifo: 3, priority: 4 });
+  assert.deepEqual(POLICY_IDS, {
+    lru: 1,
+    lfu: 2,
+    fifo: 3,
+    priority: 4,
+    sieve: 5,
+    s3fifo: 6,
+    arc: 7,
+    prefix: 8,
+  });
 });
 
 test("isPolicyName() is not fooled by what every object has", () => {

@@ -72,7 +72,7 @@ test("sglangChain() refuses what is no token", () => {
     assertRefuses(
       () => sglangChain([1, token], { blockTokens: 2 }),
       UsageError,
-      /not a u32/,
+      /from 0 to 4,294,967,295/,
     );
   }
 });

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/errors.ts";
-import { formatBytes, parseSize } from "../../lib/units.ts";
+import { exactSize, formatBytes, parseSize } from "../../lib/units.ts";
 import { assertRefuses } from "../helpers.ts";
 
 test("parseSize() reads binary multiples", () => {
@@ -24,6 +24,20 @@ test("parseSize() reads binary multiples", () => {
   };
   for (const [text, bytes] of Object.entries(sizes)) {
     assert.equal(parseSize(text), bytes, text);
+  }
+});
+
+test("exactSize() takes the largest whole unit", () => {
+  const sizes = {
+    "1023": 1023,
+    "1025": 1025,
+    "32M": 2 ** 25,
+    "1025M": 1025 << 20,
+    "128G": 2 ** 37,
+  };
+  for (const [text, bytes] of Object.entries(sizes)) {
+    assert.equal(exactSize(bytes), text);
+    assert.equal(parseSize(text), bytes);
   }
 });
 
