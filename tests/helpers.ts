@@ -11,15 +11,19 @@ import { randomBytes } from "node:crypto";
 import {
   closeSync,
   existsSync,
+  mkdirSync,
   openSync,
   readSync,
   rmSync,
   writeSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import process from "node:process";
 import { hostPlatform } from "../ffi/mod.ts";
 import type { Platform } from "../ffi/platform.ts";
 import type { Core } from "../lib/core.ts";
+import type { EncodedKey, KeyEncoder } from "../lib/key.ts";
 import type { CortexError } from "../lib/errors.ts";
 import {
   EntryState,
@@ -42,9 +46,22 @@ export function uniqueName(): string {
   return `test-${process.pid}-${randomBytes(6).toString("hex")}`;
 }
 
+/**
+ * With CORTEX_TEST_TIER=disk, the pools of `tempPool` are files in a directory of
+ * this process: the same tests then show that tier disk is the same pool.
+ */
+const DISK = process.env["CORTEX_TEST_TIER"] === "disk"
+  ? join(tmpdir(), "cortex-test-disk")
+  : undefined;
+// The processes that a test starts inherit it.
+if (DISK) process.env["CORTEX_HOME"] = DISK;
+const diskFile = (name: string) => `${DISK}/${name}.pool`;
+
 /** Where a pool's segment is seen as a file. */
 export function segmentFile(name: string): string {
-  return `/dev/shm/cortex.${name}`;
+  return DISK && existsSync(diskFile(name))
+    ? diskFile(name)
+    : `/dev/shm/cortex.${name}`;
 }
 
 /** A pool for one test: `using` closes its handles and removes it, come what may. */
@@ -55,8 +72,13 @@ export class TempPool implements Disposable {
 
   constructor(options: Partial<CreateOptions> = {}) {
     this.name = uniqueName();
+    if (DISK) mkdirSync(DISK, { recursive: true });
     try {
-      this.pool = Pool.create(this.name, { size: "1M", ...options });
+      this.pool = Pool.create(this.name, {
+        size: "1M",
+        ...(DISK ? { tier: "disk", path: diskFile(this.name) } : {}),
+        ...options,
+      });
     } catch (error) {
       // It may have been made, and then not opened.
       rmSync(segmentFile(this.name), { force: true });
@@ -83,6 +105,7 @@ export class TempPool implements Disposable {
     }
     // Not by Pool.destroy: the test may have damaged the pool, or locked it.
     rmSync(segmentFile(this.name), { force: true });
+    if (DISK) rmSync(`${DISK}/pools/${this.name}`, { force: true });
   }
 }
 
@@ -246,6 +269,12 @@ export function recordOffset(
   field: keyof typeof RECORD,
 ): number {
   return core.geometry.records_offset + entry * RECORD_BYTES + RECORD[field];
+}
+
+/** A key as the pool looks for it, to be kept. */
+export function encoded(keys: KeyEncoder, key: string): EncodedKey {
+  const { bytes, hash } = keys.encode(key);
+  return { bytes: bytes.slice(), hash: hash.slice() };
 }
 
 /** The record of a sealed entry. */

@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -32,6 +32,33 @@ export function binaryOf(runtime: Runtime): string {
   return binary;
 }
 
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** A process's state as the kernel says it: `T` is stopped, `Z` a zombie. */
+export function stateOf(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    return stat.slice(stat.lastIndexOf(")") + 2)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Skips a test, and says why where the gate looks for it. */
+export function skip(t: { skip(reason: string): void }, need: string): void {
+  const reason = `skipped because this user may not: needs ${need}`;
+  console.log(reason);
+  t.skip(reason);
+}
+
+/** Whether a command can be run here. */
+export function can(...command: readonly string[]): boolean {
+  const [name, ...args] = command;
+  return spawnSync(name!, args, { stdio: "ignore" }).status === 0;
+}
+
 /** A process of this test that prints lines. */
 export class Worker implements Disposable {
   readonly process: ChildProcess;
@@ -42,10 +69,23 @@ export class Worker implements Disposable {
   #wake: () => void = () => {};
   #ended = false;
 
-  constructor(runtime: Runtime, script: URL, args: readonly string[]) {
+  /** @param wrapper a command that runs the process, such as `unshare`. */
+  constructor(
+    runtime: Runtime,
+    script: URL,
+    args: readonly string[],
+    wrapper: readonly string[] = [],
+  ) {
     const path = fileURLToPath(script);
     const flags = runtime === "deno" ? ["run", "-A", "-q"] : ["run"];
-    const child = spawn(binaryOf(runtime), [...flags, path, ...args], {
+    const [command, ...words] = [
+      ...wrapper,
+      binaryOf(runtime),
+      ...flags,
+      path,
+      ...args,
+    ];
+    const child = spawn(command!, words, {
       stdio: ["pipe", "pipe", "pipe"],
       cwd: join(dirname(path), "..", ".."),
     });
@@ -88,10 +128,39 @@ export class Worker implements Disposable {
     return this.#lines.splice(0);
   }
 
+  /** Waits for its end, whatever it is: its exit code, or `null` for a signal. */
+  async ended(lines: string[]): Promise<number | null> {
+    const code = await this.#exit;
+    lines.push(...this.#lines.splice(0));
+    return code;
+  }
+
   /** SIGKILL, and until the kernel has taken back all it held. */
   async kill(): Promise<void> {
     this.process.kill("SIGKILL");
     await this.#exit;
+  }
+
+  /** Tells it something, and gives its answer. */
+  async ask(question: string): Promise<string> {
+    this.process.stdin!.write(question + "\n");
+    return await this.line();
+  }
+
+  /** Stops it wherever it is, and waits until it is stopped. */
+  async stop(): Promise<void> {
+    process.kill(this.pid, "SIGSTOP");
+    while (stateOf(this.pid) !== "T") await pause(1);
+  }
+
+  resume(): void {
+    process.kill(this.pid, "SIGCONT");
+  }
+
+  /** The signal that ended it, or `null`. */
+  async endingSignal(): Promise<string | null> {
+    await this.#exit;
+    return this.process.signalCode;
   }
 
   get failure(): string {

@@ -1,5 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { checkSteps } from "../../lib/check.ts";
 import type { Core } from "../../lib/core.ts";
 import { EntryState, NONE, RecordFlag } from "../../lib/layout.ts";
 import {
@@ -123,10 +124,9 @@ const DAMAGES: readonly Damage[] = [
     says: /record \d+ is in another key's chain/,
     do: (core) => {
       const entry = recordOf(core, "a");
-      const hash = core.table.keyHash(entry).slice();
-      core.index.remove(entry, hash);
-      hash[0]! ^= 1;
-      core.index.insert(entry, hash);
+      const word = core.table.keyWord(entry, 0);
+      core.index.remove(entry, word);
+      core.index.insert(entry, word ^ 1);
     },
   },
   {
@@ -134,7 +134,7 @@ const DAMAGES: readonly Damage[] = [
     says: /record \d+ is wrongly among the free records/,
     do: (core) => {
       const entry = recordOf(core, "a");
-      core.index.remove(entry, core.table.keyHash(entry));
+      core.index.remove(entry, core.table.keyWord(entry, 0));
       core.links.set(entry, core.header.get("free_record"));
       core.header.set("free_record", entry + 1);
     },
@@ -147,7 +147,7 @@ const DAMAGES: readonly Damage[] = [
       // A doomed chain is swept before a check: hold the entry, or it is freed.
       const entry = recordOf(core, "a");
       core.attachment!.pins.pin(entry);
-      core.index.remove(entry, core.table.keyHash(entry));
+      core.index.remove(entry, core.table.keyWord(entry, 0));
       core.links.set(entry, core.header.get("doomed_record"));
       core.header.set("doomed_record", entry + 1);
     },
@@ -157,7 +157,7 @@ const DAMAGES: readonly Damage[] = [
     says: /record \d+ is in no chain/,
     do: (core) => {
       const entry = recordOf(core, "a");
-      core.index.remove(entry, core.table.keyHash(entry));
+      core.index.remove(entry, core.table.keyWord(entry, 0));
     },
   },
   {
@@ -198,6 +198,26 @@ const DAMAGES: readonly Damage[] = [
       says: new RegExp(`the header says \\d+ ${field}, not \\d+`),
       do: (core) => core.header.set(field, core.header.get(field) + 3),
     })),
+  {
+    what: "pins of nobody",
+    says: /slot \d+ is nobody's, but pins entries/,
+    do: (core) => {
+      const slot = core.slots.limit;
+      core.header.set("slot_limit", slot + 1);
+      core.slots.pins(slot).set(recordOf(core, "a"), 1);
+    },
+  },
+  {
+    what: "a wrong count of reservations",
+    says: /slot \d+ says 7 reserved, not 0/,
+    do: (core) => core.slots.setReserved(core.attachment!.slot, 7),
+  },
+  {
+    what: "a reservation of nobody",
+    says: /record \d+ is reserved by nobody/,
+    do: (core) =>
+      core.table.setOwner(inState(core, EntryState.RESERVED), 120, 1),
+  },
   {
     what: "a record in a state that there is not",
     says: /record \d+ is in no known state/,
@@ -247,13 +267,12 @@ const DAMAGES: readonly Damage[] = [
     do: (core) => {
       // As if the older of two had not been doomed: the younger one counts.
       const [a, b] = [recordOf(core, "a"), recordOf(core, "b")];
-      const hash = core.table.keyHash(b).slice();
-      core.index.remove(b, hash);
+      core.index.remove(b, core.table.keyWord(b, 0));
       const text = recordOffset(core, b, "text");
       core.control.u8[text] = "a".charCodeAt(0);
       core.table.keyHash(b).set(core.table.keyHash(a));
       resealRecord(core, b);
-      core.index.insert(b, core.table.keyHash(b));
+      core.index.insert(b, core.table.keyWord(b, 0));
     },
     lost: ["b"],
   },
@@ -318,27 +337,96 @@ test("Pool.check() reads values only when asked to", () => {
   assert.equal(problemsOf(temp.pool, true).length, 1);
 });
 
-test("Pool.check() says nothing of an entry without a checksum", () => {
+test("a sealed entry without a checksum is damaged, and not to be read", () => {
   using temp = furnished();
   const { core } = temp.pool;
   const entry = recordOf(core, "b");
   const flags = core.table.word(entry, "flags");
   word(core, entry, "flags", flags & ~RecordFlag.VALUE_CRC);
   resealRecord(core, entry);
-  const { start } = core.table.extents(entry)![0]!;
-  flipByte(temp.name, core.geometry.data_offset + start * 4096);
+  assert.match(problemsOf(temp.pool)[0]!, /^record \d+ is damaged/);
+  {
+    using hit = temp.pool.get("b");
+    assert.throws(() => hit?.bytes, { code: "CORRUPT" });
+  }
+  assert.equal(temp.pool.repair().length, 1);
   assertWhole(temp.pool);
 });
 
-test("Pool.repair() says how many entries it dropped", () => {
+test("Pool.repair() says what it dropped, and why", () => {
   using temp = furnished();
-  assert.equal(temp.pool.repair({ values: true }), 0);
+  assert.deepEqual(temp.pool.repair({ values: true }), []);
   const { core } = temp.pool;
-  flipByte(temp.name, recordOffset(core, recordOf(core, "a"), "priority"));
+  const a = recordOf(core, "a"), c = recordOf(core, "c");
+  flipByte(temp.name, recordOffset(core, a, "text"));
   const { start } = core.table.extents(recordOf(core, "b"))![0]!;
   flipByte(temp.name, core.geometry.data_offset + start * 4096);
-  assert.equal(temp.pool.repair({ values: true }), 2);
+  core.table.setState(c, 99);
+  const dropped = temp.pool.repair({ values: true });
+  dropped.sort((x, y) => x.reason < y.reason ? -1 : 1);
+  assert.deepEqual(dropped, [
+    {
+      key: null, // its text is what was damaged
+      size_bytes: null,
+      reason: `record ${a} is damaged (checksum or bounds)`,
+    },
+    {
+      key: "c",
+      size_bytes: 9000,
+      reason: `record ${c} is in the index, but holds no entry`,
+    },
+    {
+      key: "b",
+      size_bytes: 9000,
+      reason: 'the value of entry "b" is damaged (checksum)',
+    },
+  ]);
+  assert.deepEqual(keysOf(temp.pool), [LONG]);
   assertWhole(temp.pool);
+});
+
+test("Pool.repair() reads values that it may touch only once the tables are right", () => {
+  using temp = tempPool();
+  temp.pool.put("key", bytesOf("key", 9000));
+  const { core } = temp.pool;
+  const entry = recordOf(core, "key");
+  for (const { start, count } of core.table.extents(entry)!) {
+    core.committed.clear(start, count);
+  }
+  // The checksum of nothing at all.
+  core.control.u32[recordOffset(core, entry, "value_crc") >> 2] = 0;
+  resealRecord(core, entry);
+  const dropped = temp.pool.repair({ values: true });
+  assert.deepEqual(dropped.map(({ key }) => key), ["key"]);
+  assertWhole(temp.pool);
+});
+
+test("Pool.check() of values lets others write meanwhile, and sees what they do", () => {
+  using temp = tempPool({ size: "4M", maxEntries: 64 });
+  for (let i = 0; i < 20; i++) temp.pool.put(`k${i}`, bytesOf(i, 50_000));
+  const other = temp.open({ lockTimeout_ms: 0 });
+  const steps = checkSteps(temp.pool.core, { values: true });
+  let step = steps.next();
+  for (let i = 0; !step.done; i++, step = steps.next()) {
+    // With a lock that is to be had at once, or this throws.
+    other.put(`new${i}`, bytesOf(i, 10_000));
+    other.delete(`k${i + 3}`);
+  }
+  assert.deepEqual(step.value, { ok: true, problems: [] });
+  assert.equal(temp.pool.core.slots.allPins().count(), 0);
+  assertWhole(temp.pool);
+});
+
+test("Pool.check() tells of a run of blocks once", () => {
+  using temp = furnished();
+  const { core } = temp.pool;
+  const { blocks } = core.geometry;
+  core.freeList.set(blocks - 40, 40);
+  assert.deepEqual(problemsOf(temp.pool), [
+    `blocks ${blocks - 40} to ${
+      blocks - 1
+    } are used in the free list, but nobody owns them`,
+  ]);
 });
 
 test("Pool.repair() keeps what others hold and write", () => {
@@ -349,7 +437,7 @@ test("Pool.repair() keeps what others hold and write", () => {
   temp.pool.delete("held");
   const slot = other.reserve("written", 5000);
   slot.bytes.set(bytesOf("written", 5000));
-  assert.equal(temp.pool.repair({ values: true }), 0);
+  assert.deepEqual(temp.pool.repair({ values: true }), []);
   temp.pool.put("new", bytesOf("new", 300_000));
   assertBytes(hit.bytes, bytesOf("held", 5000));
   slot.seal();

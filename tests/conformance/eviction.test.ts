@@ -114,9 +114,9 @@ test("Pool.evict() refuses a policy that there is not", () => {
 test("Pool.evict() goes by the pool's policy, or by the one it is told", () => {
   const setUp = (policy: PolicyName) => {
     const temp = tempPool({ policy });
-    temp.pool.put("first", bytesOf(1, BLOCK), { priority: 2 });
-    temp.pool.put("second", bytesOf(2, BLOCK), { priority: 1 });
-    temp.pool.put("third", bytesOf(3, BLOCK), { priority: 3 });
+    for (const key of ["first", "second", "third"]) {
+      temp.pool.put(key, bytesOf(key, BLOCK));
+    }
     // Used: first often and long ago, third last, second never.
     for (let i = 0; i < 5; i++) temp.pool.get("first")!.release();
     temp.pool.get("second")!.release();
@@ -125,10 +125,14 @@ test("Pool.evict() goes by the pool's policy, or by the one it is told", () => {
     return temp;
   };
   const goes: Record<PolicyName, string> = {
+    prefix: "first",
     lru: "first",
     lfu: "second",
     fifo: "first",
-    priority: "second",
+    priority: "first",
+    sieve: "first",
+    s3fifo: "first",
+    arc: "first",
   };
   for (const [name, victim] of Object.entries(goes)) {
     const policy = name as PolicyName;
@@ -136,7 +140,7 @@ test("Pool.evict() goes by the pool's policy, or by the one it is told", () => {
     own.pool.evict({ percent: 1 });
     assert.equal(own.pool.has(victim), false, name);
     assert.equal(own.pool.status().entries, 2);
-    using told = setUp(policy === "fifo" ? "priority" : "fifo");
+    using told = setUp(policy === "fifo" ? "lfu" : "fifo");
     told.pool.evict({ percent: 1, policy });
     assert.equal(told.pool.has(victim), false, name);
   }

@@ -64,11 +64,11 @@ test("Pool.open() refuses a header with any byte of its identity changed", () =>
 test("Pool.open() names both versions of a pool of another version", () => {
   using temp = tempPool();
   temp.pool.close();
-  writeSegment(temp.name, IDENTITY.version, u32(2));
+  writeSegment(temp.name, IDENTITY.version, u32(1));
   assertRefuses(
     () => Pool.open(temp.name),
     CorruptError,
-    /format version 2, this cortex speaks version 1/,
+    /format version 1, this cortex speaks version 2/,
   );
 });
 
@@ -186,12 +186,13 @@ test("Pool.open() that fails leaves no descriptor and no lock behind", () => {
   temp.pool.put("k", bytesOf("k", 10));
   const host = hostPlatform();
   let open = 0;
+  const counted = (fd: number) => {
+    open++;
+    return fd;
+  };
   const platform = hostWith({
-    openSegment: (name) => {
-      const fd = host.openSegment(name);
-      open++;
-      return fd;
-    },
+    openSegment: (name) => counted(host.openSegment(name)),
+    openFile: (path) => counted(host.openFile(path)),
     close: (fd) => {
       open--;
       host.close(fd);
@@ -318,7 +319,7 @@ test("a record that points at the tables is not believed", () => {
     assertRefuses(() => hit!.bytes, CorruptError, /record is damaged/);
     hit!.release();
   }
-  assert.equal(temp.pool.repair(), 1);
+  assert.equal(temp.pool.repair().length, 1);
   assert.deepEqual(keysOf(temp.pool), []);
   assertWhole(temp.pool);
   // Giving such an entry back must free no block of the tables.
@@ -413,6 +414,23 @@ test("a record whose extents were changed gives no other entry's bytes", () => {
   for (const key of ["c", "d"]) temp.pool.put(key, bytesOf(key, 4096));
   assertBytes(valueOf(temp.pool, "b"), bytesOf("b", 4096));
   assertWhole(temp.pool);
+});
+
+test("a wrong total refuses no put: it is counted again", () => {
+  for (const field of ["used_blocks", "committed_blocks"] as const) {
+    for (const wrong of [0, 1, 250, 0xffff_fff0]) {
+      using temp = tempPool({ size: "1M", maxEntries: 64 });
+      const { core } = temp.pool;
+      const whole = temp.pool.status().data_bytes - (1 << 16);
+      const half = whole / 2;
+      temp.pool.put("a", bytesOf("a", half));
+      core.header.set(field, wrong);
+      temp.pool.put("b", bytesOf("b", half));
+      assertBytes(valueOf(temp.pool, "b"), bytesOf("b", half));
+      temp.pool.put("c", bytesOf("c", whole));
+      assertBytes(valueOf(temp.pool, "c"), bytesOf("c", whole));
+    }
+  }
 });
 
 test("a create removes what a killed one of its name left, and no other's", () => {

@@ -30,9 +30,9 @@ test("Pool.create() makes an empty pool of exactly that size", () => {
   const status = temp.pool.status();
   assert.equal(status.name, temp.name);
   assert.equal(status.size_bytes, 2 ** 20);
-  assert.equal(status.version, 1);
+  assert.equal(status.version, 2);
   assert.equal(status.tier, "cpu");
-  assert.equal(status.policy, "lru");
+  assert.equal(status.policy, "prefix");
   assert.equal(status.namespace, "");
   assert.match(status.uuid, /^[0-9a-f]{32}$/);
   assert.equal(status.entries, 0);
@@ -92,6 +92,19 @@ test("Pool.create() takes memory for the tables only, unless told to populate", 
     full.pool.core.geometry.control_bytes + data_bytes,
   );
   assertWhole(full.pool);
+});
+
+test("Pool.status() counts the memory of an aborted reservation, too", () => {
+  using temp = tempPool({ size: "4M" });
+  const before = temp.pool.status().committed_bytes;
+  const { header } = temp.pool.core;
+  const noted = header.get("committed_blocks");
+  temp.pool.reserve("a", 1 << 20).abort();
+  assert.equal(temp.pool.status().committed_bytes, before + (1 << 20));
+  assert.equal(header.get("committed_blocks"), noted + 256);
+  const { blocks } = statSync(segmentFile(temp.name));
+  assert.equal(temp.pool.status().committed_bytes, blocks * 512);
+  assertWhole(temp.pool);
 });
 
 test("Pool.create() refuses a name that is taken, and leaves that pool alone", () => {
@@ -161,7 +174,9 @@ test("Pool.create() refuses what no pool can be, and makes nothing", () => {
     [{ size: "1M", policy: "random" }, /no such policy/],
     [{ size: "1M", policy: "toString" }, /no such policy/],
     [{ size: "1M", tier: "gpu" }, /driver/],
-    [{ size: "1M", tier: "disk" }, /no such tier/],
+    [{ size: "1M", tier: "tape" as "disk" }, /no such tier/],
+    [{ size: "1M", tier: "disk" }, /needs a file/],
+    [{ size: "1M", path: "/tmp/x" }, /only tier disk has a path/],
     [{ size: "1M", mode: 0o1777 }, /mode/],
     [{ size: "1M", mode: -1 }, /mode/],
     [{ size: "1M", namespace: "n".repeat(257) }, /namespace/],
@@ -321,7 +336,7 @@ test("Pool.create() lays out 1 TiB, of which the host gives only what is used", 
   assert.equal(core.table.extents(0)?.[0]?.start, blocks - 1);
   assertBytes(valueOf(pool, "far"), value);
   assertBytes(valueOf(temp.open(), "far"), value);
-  assert.equal(pool.repair(), 0);
+  assert.deepEqual(pool.repair(), []);
   assertWhole(pool);
   assertBytes(valueOf(pool, "far"), value);
   const { blocks: sectors } = statSync(segmentFile(temp.name));

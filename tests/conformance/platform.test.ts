@@ -90,8 +90,12 @@ test("Platform.renameSegment() gives a name only if it is free", () => {
 
 test("Platform.stat() says what the kernel says", () => {
   using it = segment(12_345);
-  const { ino, uid, gid } = statSync(it.path);
-  assert.deepEqual(host.stat(it.fd), {
+  host.allocate(it.fd, 0, 8192);
+  const { ino, uid, gid, ctimeMs } = statSync(it.path);
+  const { changed_at, ...found } = host.stat(it.fd);
+  // One runtime gives whole seconds only.
+  assert.equal(Math.floor(changed_at / 1000), Math.floor(ctimeMs / 1000));
+  assert.deepEqual(found, {
     isRegular: true,
     mode: 0o600,
     uid,
@@ -99,6 +103,7 @@ test("Platform.stat() says what the kernel says", () => {
     inode: ino,
     links: 1,
     size_bytes: 12_345,
+    allocated_bytes: 8192,
   });
   host.setMode(it.fd, 0o640);
   assert.equal(host.stat(it.fd).mode, 0o640);
@@ -152,6 +157,18 @@ test("Platform.allocate() backs a range and keeps what is in it", () => {
   const bytes = new Uint8Array(mapping.window(0, 2 ** 20));
   assert.ok(bytes.subarray(4096, 12_288).every((byte) => byte === 7));
   assert.ok(bytes.subarray(0, 4096).every((byte) => byte === 0));
+});
+
+test("Platform.read() gives what is there, and no more", () => {
+  using it = segment(100);
+  host.allocate(it.fd, 0, 100);
+  writeFileSync(it.path, Uint8Array.of(1, 2, 3), { flag: "r+" });
+  const into = new Uint8Array(4096).fill(9);
+  assert.equal(host.read(it.fd, into, 1), 99);
+  assert.deepEqual([...into.subarray(0, 3)], [2, 3, 0]);
+  assert.equal(into[99], 9);
+  assert.equal(host.read(it.fd, into, 100), 0);
+  assert.throws(() => host.read(-1, into, 0), { code: "EBADF" });
 });
 
 test("Platform.allocate() beyond what the host has is a clean refusal", () => {
@@ -340,6 +357,18 @@ test("byte locks are exclusive between descriptors, byte by byte", () => {
     host.unlockByte(other, offset);
     host.unlockByte(other, offset + 1);
   }
+});
+
+test("Platform.isByteLocked() of a range sees any lock in it, but one's own", () => {
+  using it = segment();
+  const other = it.open();
+  assert.equal(host.isByteLocked(other, 0, 0), false);
+  host.tryLockByte(it.fd, 2 ** 33);
+  assert.equal(host.isByteLocked(other, 0, 0), true);
+  assert.equal(host.isByteLocked(it.fd, 0, 0), false);
+  assert.equal(host.isByteLocked(other, 0, 2 ** 33), false);
+  assert.equal(host.isByteLocked(other, 0, 2 ** 33 + 1), true);
+  assert.equal(host.isByteLocked(other, 2 ** 33 + 1, 0), false);
 });
 
 test("a byte lock lives as long as its own descriptor, whoever else closes one", () => {

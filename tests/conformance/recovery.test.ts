@@ -83,7 +83,7 @@ test("recovery keeps the youngest of two entries of one key", () => {
   slot.bytes.set(bytesOf("new", 6000));
   for (let entry = 0; entry < core.table.count; entry++) {
     if (core.table.state(entry) !== EntryState.RESERVED) continue;
-    core.table.setValueCrc(entry, core.platform.crc32(slot.bytes));
+    core.table.setFilled(entry, core.platform.crc32(slot.bytes));
     core.table.setState(entry, EntryState.SEALED);
   }
   markDirty(core);

@@ -1,6 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { storedBytes } from "../../lib/entry_table.ts";
+import { storedBytes } from "../../lib/stored.ts";
 import { currentTick } from "../../lib/tick.ts";
 import {
   assertWhole,

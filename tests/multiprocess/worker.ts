@@ -11,6 +11,7 @@ import { ExistsError, NoSpaceError } from "../../lib/errors.ts";
 import type { Hit } from "../../lib/hit.ts";
 import { Pool } from "../../lib/pool.ts";
 import { nextTick } from "../../lib/tick.ts";
+import { applyMutant } from "../sim/mutants.ts";
 import { readStamp, stampedValue } from "./stamped.ts";
 
 const [job, name, number, milliseconds] = process.argv.slice(2);
@@ -181,6 +182,9 @@ function create(): void {
   }
   console.log(JSON.stringify({ made }));
 }
+
+const mutant = process.env["CORTEX_TEST_MUTANT"];
+if (mutant !== undefined) applyMutant(mutant);
 
 switch (job) {
   case "write":
