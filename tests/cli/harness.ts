@@ -86,7 +86,7 @@ export function refused(
   assert.equal(result.stdout, "", said);
   const lines = result.stderr.trimEnd().split("\n");
   assert.match(lines[0] ?? "", /^cortex: Cannot [^\n]+: [^\n]+$/, said);
-  assert.ok(lines.length <= 2, said);
+  assert.equal(lines.length, 2, said);
   return result.stderr;
 }
 
@@ -118,4 +118,37 @@ export function scratch() {
       rmSync(path, { recursive: true, force: true });
     },
   };
+}
+
+/** Whether we may mount, in a mount namespace of our own. */
+export const MAY_MOUNT = spawnSync("unshare", ["-m", "true"]).status === 0;
+export const NO_MOUNT =
+  "skipped because this user may not mount: needs unshare -m";
+
+/** Skips a test, and says why where the gate looks for it. */
+export function skip(t: { skip(reason: string): void }, reason: string): void {
+  console.log(reason);
+  t.skip(reason);
+}
+
+/**
+ * Runs a shell script with file systems of its own; `cortex` is the program, and
+ * `start` is the same, in place of the shell that calls it.
+ */
+export function onOwnMounts(
+  script: string,
+  environment: Readonly<Record<string, string>> = {},
+) {
+  const quoted = PROGRAM.map((word) => `'${word}'`).join(" ");
+  const functions =
+    `cortex() { ${quoted} "$@"; }\nstart() { exec ${quoted} "$@"; }`;
+  const { status, signal, stdout, stderr } = spawnSync(
+    "unshare",
+    ["-m", "sh", "-c", `${functions}\n${script}`],
+    {
+      encoding: "utf8",
+      env: { ...process.env, NO_COLOR: "1", ...environment },
+    },
+  );
+  return { status, signal, stdout, stderr };
 }

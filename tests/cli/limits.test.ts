@@ -7,33 +7,16 @@ import {
   cache,
   cacheJson,
   cortex,
+  MAY_MOUNT,
+  NO_MOUNT,
+  onOwnMounts,
   poolName,
   PROGRAM,
   refused,
   scratch,
+  skip,
   start,
 } from "./harness.ts";
-
-/** Whether we may mount, in a mount namespace of our own. */
-const MAY_MOUNT = spawnSync("unshare", ["-m", "true"]).status === 0;
-const NO_MOUNT = "skipped because this user may not mount: needs unshare -m";
-
-/** Skips a test, and says why where the gate looks for it. */
-function skip(t: { skip(reason: string): void }, reason: string): void {
-  console.log(reason);
-  t.skip(reason);
-}
-
-/** Runs a shell script with file systems of its own; `cortex` is the program. */
-function onOwnMounts(script: string) {
-  const quoted = PROGRAM.map((word) => `'${word}'`).join(" ");
-  const { status, signal, stdout, stderr } = spawnSync(
-    "unshare",
-    ["-m", "sh", "-c", `cortex() { ${quoted} "$@"; }\n${script}`],
-    { encoding: "utf8", env: { ...process.env, NO_COLOR: "1" } },
-  );
-  return { status, signal, stdout, stderr };
-}
 
 test("on a tmpfs too small, create --populate and put are exit code 6, never a signal", (t) => {
   if (!MAY_MOUNT) return skip(t, NO_MOUNT);

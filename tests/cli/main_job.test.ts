@@ -104,6 +104,7 @@ test("put keeps parent, tokens, priority and metadata, which entries shows", () 
     priority: -2,
     parent: "root",
     access_count: 1,
+    expires_at: null,
     meta: { layer: 3, name: "ä" },
   });
   for (const time of [created_at, last_access_at]) {
@@ -150,9 +151,14 @@ test("evict frees at least the share asked for, in policy order", () => {
   }
   const used = cacheJson("status", pool.name).used_bytes;
   const plan = cacheJson("evict", pool.name, "--percent", "50", "--dry-run");
-  assert.deepEqual(plan, { evicted_entries: 2, freed_bytes: used / 2 });
+  assert.deepEqual(plan, {
+    dry_run: true,
+    evicted_entries: 2,
+    freed_bytes: used / 2,
+  });
   assert.equal(cacheJson("status", pool.name).entries, 4);
   assert.deepEqual(cacheJson("evict", pool.name, "--percent", "0"), {
+    dry_run: false,
     evicted_entries: 0,
     freed_bytes: 0,
   });
@@ -194,7 +200,8 @@ test("persist, destroy and restore bring every entry back as it was", () => {
   assert.notEqual(cacheJson("status", pool.name).last_persist_at, null);
   cache("destroy", pool.name, "--yes");
   refused(3, ["status", pool.name]);
-  assert.equal(cacheJson("restore", pool.name, "--path", path).entries, 1);
+  const restored = cacheJson("restore", pool.name, "--path", path);
+  assert.deepEqual([restored.name, restored.entries], [pool.name, 1]);
   assert.deepEqual(cacheJson("entries", pool.name), before);
   const status = cacheJson("status", pool.name);
   assert.equal(status.policy, "lfu");
@@ -240,13 +247,16 @@ test("delete takes entries out, or none if one is missing", () => {
   assert.equal(cacheJson("status", pool.name).entries, 0);
 });
 
-test("policies lists the four, and --help has an example for every command", () => {
+test("policies lists all of them, and --help has an example for every command", () => {
   const names = cacheJson("policies").map((p: { name: string }) => p.name);
-  assert.deepEqual(names, ["lru", "lfu", "fifo", "priority"]);
+  assert.equal(
+    names.join(" "),
+    "lru lfu fifo priority sieve s3fifo arc prefix",
+  );
   const help = cache("--help").stdout;
   const commands =
     "create list status put get delete entries match evict persist " +
-    "restore check destroy policies";
+    "restore snapshot schedule check gc destroy policies record";
   for (const command of commands.split(" ")) {
     assert.match(help, new RegExp(`^  ${command}\\b`, "m"));
     assert.match(
@@ -259,5 +269,5 @@ test("policies lists the four, and --help has an example for every command", () 
 test("--version says the version, with an empty environment too", () => {
   const { code, stdout } = cortex(["--version"]);
   assert.equal(code, 0);
-  assert.match(stdout, /^cortex \d+\.\d+\.\d+ \(format 1\)\n$/);
+  assert.match(stdout, /^cortex \d+\.\d+\.\d+ \(format 2\)\n$/);
 });

@@ -201,8 +201,8 @@ test("a segment that is no pool, or a damaged one, is exit code 5", () => {
   const bytes = readFileSync(segment);
   bytes[8] = 7;
   writeFileSync(segment, bytes);
-  assert.match(refused(5, ["status", pool.name]), /version 7.*version 1/);
-  bytes[8] = 1;
+  assert.match(refused(5, ["status", pool.name]), /version 7.*version 2/);
+  bytes[8] = 2;
   bytes[40]! ^= 1;
   writeFileSync(segment, bytes);
   assert.match(refused(5, ["status", pool.name]), /checksum/);
@@ -246,7 +246,8 @@ test("restore refuses what is no snapshot, of another version, or truncated", ()
   using dir = scratch();
   const path = makeSnapshot(pool.name, dir.path);
   const manifest = join(path, "MANIFEST"), base = baseFile(path);
-  const whole = readFileSync(manifest, "utf8");
+  const bytesOfManifest = readFileSync(manifest);
+  const whole = bytesOfManifest.toString("latin1");
   const refuse = (code: number, pattern: RegExp) => {
     assert.match(
       refused(code, ["restore", pool.name, "--path", path]),
@@ -257,14 +258,14 @@ test("restore refuses what is no snapshot, of another version, or truncated", ()
   refused(5, ["restore", pool.name, "--path", manifest]);
   writeFileSync(manifest, "hello\n");
   refuse(5, /not one of ours/);
-  writeFileSync(manifest, whole.replace('"version":1', '"version":9'));
-  refuse(5, /version 9.*version 1/);
+  writeFileSync(manifest, whole.replace('"version":2', '"version":9'));
+  refuse(5, /version 9.*version 2/);
   writeFileSync(
     manifest,
     whole.replace('"entries"', '"entriez"').replace("1", "2"),
   );
   refuse(5, /damaged|version/);
-  writeFileSync(manifest, whole);
+  writeFileSync(manifest, bytesOfManifest);
   const bytes = readFileSync(base);
   truncateSync(base, bytes.length - 6000);
   refuse(5, /bytes, not/);
@@ -326,6 +327,53 @@ test("persist into a place that cannot be leaves nothing behind", () => {
   assert.equal(readFileSync(file, "utf8"), "mine");
   mkdirSync(join(dir.path, "ro"));
   assert.equal(cacheJson("status", pool.name).last_persist_at, null);
+});
+
+test("what has a pool's name and is none is to be removed by hand", () => {
+  using pool = poolName();
+  const segment = `/dev/shm/cortex.${pool.name}`;
+  writeFileSync(segment, new Uint8Array(8192));
+  try {
+    const remedy = `Remove it by hand: rm ${segment}`;
+    assert.ok(refused(5, ["destroy", pool.name]).includes(remedy));
+    assert.ok(refused(5, ["status", pool.name]).includes(remedy));
+    assert.ok(
+      refused(1, ["create", pool.name, "--size", "1M"]).includes(remedy),
+    );
+    const { facts } = JSON.parse(cortex(["doctor", "--json"]).stdout);
+    const fact = facts.find((one: { topic: string }) =>
+      one.topic === `pool ${pool.name}`
+    );
+    assert.equal(fact.remedy, remedy);
+  } finally {
+    rmSync(segment);
+  }
+});
+
+test("a refusal says what to do, and names the command it is about", () => {
+  using pool = poolName();
+  const says = (code: number, args: readonly string[], hint: RegExp) =>
+    assert.match(refused(code, args).trimEnd().split("\n")[1] ?? "", hint);
+  says(2, ["help", "put"], /^See cortex cache put --help$/);
+  says(2, ["frobnicate"], /^See cortex cache --help$/);
+  says(2, ["create", "x", "--sise", "1M"], /^See cortex cache create --help$/);
+  says(2, ["create", "x"], /^Add --size/);
+  says(2, ["create", "x", "--size", "1M", "--block-size", "5000"], /^Ask for/);
+  says(2, ["create", "x", "--size", "1M", "--low", "0"], /^Write a percent/);
+  says(2, ["evict", "x", "--percent", "101"], /^Write it without a sign/);
+  says(2, ["status", "--interval", "0"], /^Write it as/);
+  says(2, ["put", "x", "k", "--tokens", "x"], /^Write it in digits/);
+  says(2, ["put", "x", "k", "--meta", "{"], /^Quote it for the shell/);
+  says(2, ["snapshot", "prune", "x", "--keep", "-1"], /^Write it in digits/);
+  says(2, ["persist"], /^Name it/);
+  says(2, ["schedule", "x", "--cron", "--systemd"], /^Leave one of/);
+  says(3, ["snapshot", "list", pool.name], /^Make one: .* persist test-cli-/);
+  cache("create", pool.name, "--size", "1M");
+  says(2, ["record", pool.name], /^Have them noted/);
+  says(3, ["put", pool.name, "k", "--file", "/nonexistent"], /^Check the path/);
+  says(2, ["put", pool.name, "k", "--file", "/tmp"], /^Give the path of a/);
+  cache("put", pool.name, "k");
+  says(2, ["get", pool.name, "k", "--output", "/tmp"], /^Give the path of a/);
 });
 
 test("a command that is not there, or has too few or too many arguments, is exit code 2", () => {

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import {
+  cpSync,
   existsSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, normalize, relative } from "node:path";
@@ -127,6 +129,40 @@ test("no file of the product is dead", () => {
   assert.deepEqual([...LIB, ...FFI].filter((path) => !reached.has(path)), []);
 });
 
+test("the library needs no package and no configuration, wherever it is imported from", () => {
+  const scratch = mkdtempSync(join(tmpdir(), "cortex-import-"));
+  for (const folder of ["lib", "ffi"]) {
+    cpSync(join(ROOT, folder), join(scratch, folder), { recursive: true });
+  }
+  writeFileSync(
+    join(scratch, "user.ts"),
+    'import { Pool, sglangChain } from "./lib/mod.ts";\n' +
+      "console.log(typeof Pool.open, sglangChain([1], { blockTokens: 1 }).length);\n",
+  );
+  for (
+    const command of [
+      ["deno", "run", "-A", "--no-config", "--no-npm", "user.ts"],
+      ["bun", "--no-install", "user.ts"],
+    ]
+  ) {
+    const { stdout, stderr } = spawnSync(command[0]!, command.slice(1), {
+      cwd: scratch,
+      encoding: "utf8",
+    });
+    assert.equal(stdout, "function 1\n", stderr);
+  }
+  rmSync(scratch, { recursive: true });
+});
+
+test("nothing is left of a merge", () => {
+  const { stdout } = spawnSync(
+    "git",
+    ["grep", "-nE", "(<{7}|>{7}) ", "--", ":!tests/project/tidy.test.ts"],
+    { cwd: ROOT, encoding: "utf8" },
+  );
+  assert.equal(stdout, "");
+});
+
 test("no file has more than 500 lines", () => {
   for (const path of [...LIB, ...FFI, ...typescript("scripts")]) {
     const lines = read(path).split("\n").length;
@@ -160,11 +196,12 @@ test("every dependency is pinned, and the lock file has it", () => {
 });
 
 test("links in the docs lead somewhere, and the README names every command", () => {
-  const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].concat(
-    readdirSync(join(ROOT, "docs"), { recursive: true })
-      .map((name) => join("docs", String(name)))
-      .filter((name) => name.endsWith(".md")),
-  );
+  const pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"]
+    .concat(
+      readdirSync(join(ROOT, "docs"), { recursive: true })
+        .map((name) => join("docs", String(name)))
+        .filter((name) => name.endsWith(".md")),
+    );
   for (const page of pages) {
     for (const [, target] of read(page).matchAll(/\]\((?!https?:)([^)#]+)/g)) {
       const path = join(ROOT, dirname(page), target!);
