@@ -1,0 +1,2 @@
+/** A process that does nothing: what any takes. */
+console.log(0);
