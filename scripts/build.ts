@@ -1,8 +1,9 @@
 /**
  * Builds `dist/cortex`, a program that needs nothing but libc, and its checksum.
  *
- * By `deno compile` where its base program (denort) can be had, else by Bun; the
- * same bundle goes into either, and is what the tests run under Deno.
+ * By `deno compile` where its base program (denort) can be had, else by Bun. The
+ * first takes one bundle, which the tests run under Deno, too; Bun takes the same
+ * in parts, of which a command loads those that it needs.
  *
  *   deno task build [--runtime deno|bun]
  *
@@ -13,16 +14,20 @@ import { createHash } from "node:crypto";
 import {
   existsSync,
   mkdirSync,
+  mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { BUN_COMPILES } from "./bun_compiles.ts";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const DIST = join(ROOT, "dist");
+const MAIN = "main.ts";
 const BUNDLE = join(DIST, "cortex.js");
 const PROGRAM = join(DIST, "cortex");
 
@@ -48,17 +53,64 @@ function fail(what: string, { output }: Outcome): never {
   process.exit(1);
 }
 
-/** One file with the npm packages inside. */
-function bundle(): void {
-  const outcome = execute("deno", [
-    "bundle",
-    "--platform",
-    "deno",
-    "--output",
-    BUNDLE,
-    "main.ts",
-  ]);
+/** One file with the npm packages inside; or several in a directory. */
+function bundle(output: readonly string[]): Outcome {
+  return execute("deno", ["bundle", "--platform", "deno", ...output, MAIN]);
+}
+
+function bundleWhole(): void {
+  const outcome = bundle(["--output", BUNDLE]);
   if (!outcome.ok) fail("the bundle", outcome);
+  defer(BUNDLE);
+}
+
+function bundleParts(directory: string): Outcome {
+  const outcome = bundle(["--code-splitting", "--outdir", directory]);
+  if (outcome.ok) {
+    for (const part of readdirSync(directory)) defer(join(directory, part));
+  }
+  return outcome;
+}
+
+function defer(file: string): void {
+  writeFileSync(file, deferred(readFileSync(file, "utf8")));
+}
+
+/** Modules, and functions of modules, that most commands never need. */
+const DEFERRED_MODULES = ["child_process", "fs", "path"];
+const DEFERRED_FUNCTIONS = ["createHash", "hash", "stripVTControlCharacters"];
+
+/**
+ * The bundle, with some of Node's modules loaded when something in them is first
+ * used: the parser asks for half a dozen, and each takes the program half a
+ * millisecond to start. Any other import is left as it is.
+ */
+function deferred(bundle: string): string {
+  const load = (module: string) => `process.getBuiltinModule("node:${module}")`;
+  const modules = DEFERRED_MODULES.join("|");
+  const functions = DEFERRED_FUNCTIONS.join("|");
+  return bundle
+    .replaceAll(
+      new RegExp(`^import (\\w+) from "node:(${modules})";$`, "gm"),
+      (_, name, module) =>
+        `const ${name} = new Proxy({}, { get: (_, key) => ${
+          load(module)
+        }[key] });`,
+    )
+    .replaceAll(
+      /^import (\w+) from "node:process";$/gm,
+      "const $1 = globalThis.process;",
+    )
+    .replaceAll(
+      new RegExp(
+        `^import \\{ (${functions})(?: as (\\w+))? \\} from "node:(\\w+)";$`,
+        "gm",
+      ),
+      (_, name, alias, module) =>
+        `const ${alias ?? name} = (...args) => ${
+          load(module)
+        }.${name}(...args);`,
+    );
 }
 
 function compileByDeno(): Outcome {
@@ -73,18 +125,38 @@ function compileByDeno(): Outcome {
 }
 
 function compileByBun(): Outcome {
-  return execute("bun", [
-    "build",
-    "--compile",
-    "--bytecode",
-    "--minify",
-    // A cache's behaviour must not hang on files of the directory it runs in.
-    "--no-compile-autoload-dotenv",
-    "--no-compile-autoload-bunfig",
-    BUNDLE,
-    "--outfile",
-    PROGRAM,
-  ]);
+  const parts = mkdtempSync(join(DIST, "parts-"));
+  try {
+    const bundled = bundleParts(parts);
+    if (!bundled.ok) return bundled;
+    return execute("bun", [
+      "build",
+      ...BUN_COMPILES,
+      join(parts, basename(MAIN, ".ts") + ".js"),
+      "--outfile",
+      PROGRAM,
+    ]);
+  } finally {
+    rmSync(parts, { recursive: true });
+  }
+}
+
+/** Variables by which Bun's runtime would do something else than run the program. */
+const BUN_VARIABLES = ["BUN_OPTIONS", "BUN_BE_BUN", "BUN_INSPECT"];
+
+/**
+ * Makes the program deaf to them, for which Bun has no option: their names in it
+ * get a character that no shell can put into a variable's name.
+ */
+function deafen(): void {
+  const program = readFileSync(PROGRAM);
+  for (const name of BUN_VARIABLES) {
+    const bytes = Buffer.from(name);
+    let at = program.indexOf(bytes);
+    if (at === -1) console.log(`Note: this Bun may heed ${name}`);
+    for (; at !== -1; at = program.indexOf(bytes, at + 1)) program[at] = 0x3d;
+  }
+  writeFileSync(PROGRAM, program);
 }
 
 /** Why `deno compile` could not, in a few words. */
@@ -103,6 +175,7 @@ function compile(wanted: Runtime | undefined): Runtime {
   }
   const outcome = compileByBun();
   if (!outcome.ok) fail("dist/cortex by Bun", outcome);
+  deafen();
   return "bun";
 }
 
@@ -125,7 +198,7 @@ function wantedRuntime(): Runtime | undefined {
 const wanted = wantedRuntime();
 mkdirSync(DIST, { recursive: true });
 if (existsSync(PROGRAM)) rmSync(PROGRAM);
-bundle();
+bundleWhole();
 const runtime = compile(wanted);
 writeChecksum();
 const version = execute(PROGRAM, ["--version"]);

@@ -85,6 +85,17 @@ const LIBRARY = [
   "tests/conformance",
   "tests/multiprocess",
 ];
+const SIMULATOR = "tests/traces/sim.test.ts";
+/** What breaks things on purpose: the long form is by hand, see docs/reliability.md. */
+const FORCE = ["tests/sim", "tests/kill", "tests/fuzz"];
+/** Suites that know nothing of shared memory, run once more over files. */
+const ON_DISK = [
+  "tests/conformance/values.test.ts",
+  "tests/conformance/eviction.test.ts",
+  "tests/conformance/check.test.ts",
+  "tests/conformance/recovery.test.ts",
+  "tests/conformance/hostile.test.ts",
+];
 const BINARY = { CORTEX_PROGRAM: join(ROOT, "dist", "cortex") };
 
 const STEPS: readonly Step[] = [
@@ -93,19 +104,27 @@ const STEPS: readonly Step[] = [
   { name: "types", command: ["deno", "task", "check"] },
   { name: "build", command: ["deno", "run", "-A", "scripts/build.ts"] },
   denoTests("project, deno", ["tests/project"]),
-  denoTests("library, deno", LIBRARY, {}, true),
+  denoTests("library, deno", [...LIBRARY, SIMULATOR], {}, true),
   denoTests("command line, deno", ["tests/cli"], {}, true),
   {
     name: "coverage of lib",
     command: ["deno", "run", "-A", "scripts/coverage.ts", COVERAGE],
   },
   denoTests("command line, binary", ["tests/cli"], BINARY),
+  denoTests("tier disk, deno", ON_DISK, { CORTEX_TEST_TIER: "disk" }),
   denoTests("format reader, deno", ["tests/format"]),
+  // Counting what is covered makes it six times slower, and nothing of it is new.
+  denoTests("policies on traces, deno", ["tests/traces/prefix.test.ts"]),
   {
     name: "examples in the docs",
     command: ["deno", "test", "--doc", "--allow-all", "--quiet", "lib"],
   },
-  bunTests("library, bun", LIBRARY.map((path) => `./${path}`)),
+  denoTests("simulation, kills, damage, deno", FORCE),
+  bunTests(
+    "library, bun",
+    [...LIBRARY, SIMULATOR].map((path) => `./${path}`),
+  ),
+  bunTests("simulation, damage, bun", ["./tests/sim", "./tests/fuzz"]),
   {
     name: "demo on a real engine",
     command: ["./scripts/demo.sh"],
@@ -143,7 +162,7 @@ function runStep(step: Step): Tally {
   if ((!ok || empty) && counted.failed === 0) counted.failed = 1;
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
   console.log(
-    `${counted.failed === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(24)} ${
+    `${counted.failed === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(31)} ${
       String(counted.passed).padStart(4)
     } passed, ${counted.failed} failed, ${counted.skipped} skipped  (${seconds} s)`,
   );
