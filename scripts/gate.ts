@@ -2,7 +2,7 @@
  * The gate: every check that a change must pass, in one run. Prints a line for
  * each, and at the end the sum of all tests of all suites.
  *
- *   deno run -A scripts/gate.ts [--only NAME[,NAME...]]
+ *   deno run -A scripts/gate.ts [--only NAME]...
  *
  * @module
  */
@@ -132,6 +132,9 @@ const STEPS: readonly Step[] = [
   },
 ];
 
+/** Lines of Bun and of Deno that say that a test, or its file, was run. */
+const WENT_WELL = /^\(pass\) | \.\.\. ok \(|^\S+\.test\.ts:$|^\s*$/;
+
 /** Sums the outermost suites of a JUnit report. */
 function readReport(path: string): Tally | undefined {
   if (!existsSync(path)) return undefined;
@@ -166,9 +169,15 @@ function runStep(step: Step): Tally {
       String(counted.passed).padStart(4)
     } passed, ${counted.failed} failed, ${counted.skipped} skipped  (${seconds} s)`,
   );
-  if (counted.failed > 0) console.log(`${stdout ?? ""}\n${stderr ?? ""}`);
+  if (counted.failed > 0) printFailures(`${stdout ?? ""}\n${stderr ?? ""}`);
   else printSkips(stdout ?? "");
   return counted;
+}
+
+/** What a failed step printed, but for what went well. */
+function printFailures(output: string): void {
+  const kept = output.split("\n").filter((line) => !WENT_WELL.test(line));
+  console.log(kept.join("\n"));
 }
 
 /** A test that is skipped says why. */
@@ -179,8 +188,10 @@ function printSkips(output: string): void {
 }
 
 function chosenSteps(): readonly Step[] {
-  const { values } = parseArgs({ options: { only: { type: "string" } } });
-  const only = values.only?.split(",");
+  const { values } = parseArgs({
+    options: { only: { type: "string", multiple: true } },
+  });
+  const { only } = values;
   return STEPS.filter(({ name }) =>
     !only || only.some((part) => name.includes(part))
   );

@@ -255,6 +255,16 @@ test("s3fifo and arc keep what comes back after it was evicted", () => {
   }
 });
 
+/** Puts and uses after which a parent is on probation, and its children are not. */
+const LONE_PARENT = (
+  "p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p0 p1 p0 p0 p0 p0 p0 p0 " +
+  "p0 p0 u0 p0 p2 p1 p1 p20 p1 u0 p0 u0 p1 p1 p1 p1 p1 p1 p0 p0 u34 " +
+  "u17 p2 p0 p0 p2 p0 p0 p0 p1 p0"
+).split(" ").map((step): [number, boolean] => [
+  Number(step.slice(1)),
+  step[0] === "u",
+]);
+
 test("prefix lets children go before their parents", () => {
   fc.assert(
     fc.property(
@@ -289,7 +299,7 @@ test("prefix lets children go before their parents", () => {
         }
       },
     ),
-    { numRuns: cases(100) },
+    { numRuns: cases(100), examples: [[LONE_PARENT]] },
   );
 });
 
