@@ -1,6 +1,7 @@
 /**
- * A binary heap of small numbers (entries), which can be taken out of the
- * middle: which is least is known at once, a change costs log n.
+ * A binary heap of small numbers (entries) with a key each, which can be taken
+ * out of the middle: which is least is known at once, a change costs log n. Keys
+ * lie in the heap's own order, so two that are compared lie side by side.
  *
  * @module
  */
@@ -9,28 +10,32 @@ import type { Memory } from "./memory.ts";
 /** Says where in its heap each entry is, plus one; 0: nowhere. */
 export type Places = Uint32Array;
 
-/** A heap of at most `capacity` entries, the one that goes first on top. */
-export abstract class Heap {
+/** A heap of at most `capacity` entries, the one with the lowest key on top. */
+export class Heap {
+  readonly #keys: Float64Array;
   readonly #slots: Uint32Array;
   readonly #size: Uint32Array;
   readonly #places: Places;
 
-  constructor(memory: Memory, capacity: number, places: Places) {
+  /** @param places may be shared by heaps, if no entry is in two of them. */
+  constructor(
+    memory: Memory,
+    capacity: number,
+    places = memory.u32(capacity),
+  ) {
+    this.#keys = memory.f64(capacity);
     this.#size = memory.u32(1);
     this.#slots = memory.u32(capacity);
     this.#places = places;
   }
 
-  /** Whether entry `a` goes before entry `b`. */
-  protected abstract before(a: number, b: number): boolean;
+  /** Of two entries with the same key, whether `a` goes before `b`. */
+  protected isBefore(_a: number, _b: number): boolean {
+    return false;
+  }
 
   get size(): number {
     return Math.min(this.#size[0]!, this.#slots.length);
-  }
-
-  /** The entry at a place of the heap, from 0 on. */
-  at(place: number): number {
-    return this.#slots[place]!;
   }
 
   /** The first to go, or -1. */
@@ -38,12 +43,9 @@ export abstract class Heap {
     return this.size === 0 ? -1 : this.#slots[0]!;
   }
 
-  /** Puts in an entry that is in none of the heaps that share its places. */
-  add(entry: number): void {
-    const place = this.size;
-    this.#size[0] = place + 1;
-    this.#slots[place] = entry;
-    this.#rise(place);
+  /** Its key. */
+  topKey(): number {
+    return this.#keys[0]!;
   }
 
   has(entry: number): boolean {
@@ -52,29 +54,34 @@ export abstract class Heap {
       this.#slots[place - 1] === entry;
   }
 
-  /** An entry's turn is later than it was: puts it where it belongs. */
-  postpone(entry: number): void {
-    this.#sink(this.#places[entry]! - 1);
+  /** Puts in an entry that is in none of the heaps that share its places. */
+  add(entry: number, key: number): void {
+    const place = this.size;
+    this.#size[0] = place + 1;
+    this.#rise(place, entry, key);
+  }
+
+  /** Puts an entry in, or elsewhere if it is there. */
+  put(entry: number, key: number): void {
+    if (!this.has(entry)) return this.add(entry, key);
+    const place = this.#places[entry]! - 1;
+    if (this.#goesFirst(key, entry, place)) this.#rise(place, entry, key);
+    else this.#sink(place, entry, key);
   }
 
   /** Takes out an entry that is in this heap. */
   remove(entry: number): void {
-    const place = this.#places[entry]! - 1;
-    const last = this.size - 1;
-    if (place < 0 || place > last) return;
-    const moved = this.#slots[last]!;
-    this.#size[0] = last;
-    this.#places[entry] = 0;
-    if (place === last) return;
-    this.#slots[place] = moved;
-    this.#rise(place);
-    this.#sink(this.#places[moved]! - 1);
+    this.#takeOut(entry);
   }
 
-  /** Puts everything in order again, after keys have changed. */
-  restore(): void {
-    for (let place = (this.size >> 1) - 1; place >= 0; place--) {
-      this.#sink(place);
+  /** Gives every entry another key, and puts all in order again. */
+  rekey(keyOf: (entry: number) => number): void {
+    const { size } = this;
+    for (let place = 0; place < size; place++) {
+      this.#keys[place] = keyOf(this.#slots[place]!);
+    }
+    for (let place = (size >> 1) - 1; place >= 0; place--) {
+      this.#sink(place, this.#slots[place]!, this.#keys[place]!);
     }
   }
 
@@ -84,7 +91,7 @@ export abstract class Heap {
    */
   first(mayGo: (entry: number) => boolean): number {
     if (this.size === 0 || mayGo(this.top())) return this.top();
-    const passed: number[] = [];
+    const passed: [entry: number, key: number][] = [];
     let found = -1;
     for (let steps = this.size; steps > 0; steps--) {
       const top = this.top();
@@ -92,72 +99,78 @@ export abstract class Heap {
         found = top;
         break;
       }
-      this.remove(top);
-      passed.push(top);
+      passed.push([top, this.topKey()]);
+      this.#takeOut(top);
     }
-    for (const entry of passed) this.add(entry);
+    for (const [entry, key] of passed) this.add(entry, key);
     return found;
   }
 
-  #rise(place: number): void {
-    const slots = this.#slots, entry = slots[place]!;
+  #takeOut(entry: number): void {
+    const place = this.#places[entry]! - 1;
+    const last = this.size - 1;
+    if (place < 0 || place > last) return;
+    this.#size[0] = last;
+    this.#places[entry] = 0;
+    if (place === last) return;
+    const moved = this.#slots[last]!, key = this.#keys[last]!;
+    const above = (place - 1) >> 1;
+    const rises = place > 0 && this.#goesFirst(key, moved, above);
+    if (rises) this.#rise(place, moved, key);
+    else this.#sink(place, moved, key);
+  }
+
+  /** Whether an entry with that key goes before the one at a place. */
+  #goesFirst(key: number, entry: number, place: number): boolean {
+    const other = this.#keys[place]!;
+    return key < other ||
+      (key === other && this.isBefore(entry, this.#slots[place]!));
+  }
+
+  /** Puts an entry at a place, or further up. */
+  #rise(place: number, entry: number, key: number): void {
     while (place > 0) {
       const above = (place - 1) >> 1;
-      if (!this.before(entry, slots[above]!)) break;
-      this.#set(place, slots[above]!);
+      if (!this.#goesFirst(key, entry, above)) break;
+      this.#move(above, place);
       place = above;
     }
-    this.#set(place, entry);
+    this.#set(place, entry, key);
   }
 
   /**
-   * Down to the end, and up again to where it belongs: what sinks comes from the
-   * end most often, so this compares half as much (Wegener, 1993).
+   * Puts an entry at a place, or further down: down to the end, and up again to
+   * where it belongs. What sinks comes from the end most often, so this compares
+   * half as much (Wegener, 1993).
    */
-  #sink(place: number): void {
-    if (place < 0) return; // in no heap, whatever shared memory said before
-    const slots = this.#slots, size = this.size, entry = slots[place]!;
+  #sink(place: number, entry: number, key: number): void {
+    const { size } = this, keys = this.#keys;
     const top = place;
     for (let below = 2 * place + 1; below < size; below = 2 * place + 1) {
-      if (below + 1 < size && this.before(slots[below + 1]!, slots[below]!)) {
-        below++;
-      }
-      this.#set(place, slots[below]!);
+      const beside = below + 1;
+      if (
+        beside < size &&
+        this.#goesFirst(keys[beside]!, this.#slots[beside]!, below)
+      ) below = beside;
+      this.#move(below, place);
       place = below;
     }
     while (place > top) {
       const above = (place - 1) >> 1;
-      if (!this.before(entry, slots[above]!)) break;
-      this.#set(place, slots[above]!);
+      if (!this.#goesFirst(key, entry, above)) break;
+      this.#move(above, place);
       place = above;
     }
-    this.#set(place, entry);
+    this.#set(place, entry, key);
   }
 
-  #set(place: number, entry: number): void {
+  #move(from: number, to: number): void {
+    this.#set(to, this.#slots[from]!, this.#keys[from]!);
+  }
+
+  #set(place: number, entry: number, key: number): void {
+    this.#keys[place] = key;
     this.#slots[place] = entry;
     this.#places[entry] = place + 1;
-  }
-}
-
-/** A heap with a stored key an entry: the lowest goes first. */
-export class KeyHeap extends Heap {
-  readonly keys: Float64Array;
-
-  constructor(memory: Memory, capacity: number) {
-    const keys = memory.f64(capacity), places = memory.u32(capacity);
-    super(memory, capacity, places);
-    this.keys = keys;
-  }
-
-  /** Puts an entry in, or elsewhere if it is there. */
-  put(entry: number, key: number): void {
-    if (this.has(entry)) this.remove(entry);
-    this.keys[entry] = key;
-    this.add(entry);
-  }
-
-  protected override before(a: number, b: number): boolean {
-    return this.keys[a]! < this.keys[b]!;
   }
 }

@@ -61,12 +61,17 @@ class RankHeap extends Heap {
   setReach(reach: number): void {
     if (this.#numbers[REACH] === reach) return;
     this.#numbers[REACH] = reach;
-    this.restore();
+    this.rekey((entry) => this.#key(entry));
   }
 
-  override add(entry: number): void {
+  enter(entry: number): void {
     this.#numbers[WEIGHT]! += this.#ranks.weight[entry]!;
-    super.add(entry);
+    this.add(entry, this.#key(entry));
+  }
+
+  /** An entry's ranks have grown. */
+  postpone(entry: number): void {
+    this.put(entry, this.#key(entry));
   }
 
   override remove(entry: number): void {
@@ -74,11 +79,9 @@ class RankHeap extends Heap {
     super.remove(entry);
   }
 
-  protected override before(a: number, b: number): boolean {
+  #key(entry: number): number {
     const { position, fame } = this.#ranks;
-    const reach = this.#numbers[REACH]!;
-    if (reach === 0) return position[a]! < position[b]!;
-    return position[a]! + reach * fame[a]! < position[b]! + reach * fame[b]!;
+    return position[entry]! + this.#numbers[REACH]! * fame[entry]!;
   }
 }
 
@@ -132,7 +135,7 @@ export class Segments {
   insert(entry: number, known: boolean): void {
     // While all of it fits, who is kept is for later to say.
     const kept = known || (this.#room[0]! > 0 && this.#room[1] === 0);
-    (kept ? this.#kept : this.#probation).add(entry);
+    (kept ? this.#kept : this.#probation).enter(entry);
     this.#settle();
   }
 
@@ -143,7 +146,7 @@ export class Segments {
       return;
     }
     this.#probation.remove(entry);
-    this.#kept.add(entry);
+    this.#kept.enter(entry);
     this.#settle();
   }
 
@@ -179,7 +182,7 @@ export class Segments {
       if (this.#kept.weight > kept_max) {
         const least = this.#kept.top();
         this.#kept.remove(least);
-        this.#probation.add(least);
+        this.#probation.enter(least);
         continue;
       }
       if (this.#probation.weight <= probation_max) return;
@@ -187,7 +190,7 @@ export class Segments {
       const oldest = this.#probation.top();
       if (this.#kept.weight + weight[oldest]! > kept_max) return;
       this.#probation.remove(oldest);
-      this.#kept.add(oldest);
+      this.#kept.enter(oldest);
     }
   }
 }
