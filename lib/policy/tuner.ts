@@ -17,7 +17,9 @@ import { Score } from "./score.ts";
 import { type Ranks, Segments } from "./segments.ts";
 
 /** Entries that are sampled, at most about. */
-const SAMPLE_MAX = 4096;
+const SAMPLE_MAX = 3072;
+/** How much smaller a share is sampled when those would be more. */
+const THINNER = 0.84;
 /** Nodes per sampled entry: those present, remembered, or held by a habit. */
 const NODES_PER_SAMPLE = 6;
 /** Sampled accesses that count: over the long run, and to see a change by. */
@@ -28,7 +30,7 @@ const CONFIDENCE = 1, RECENT_CONFIDENCE = 2;
 const CHOICE_INTERVAL = 16;
 
 /** Numbers that are kept: what they mean. */
-const SHIFT = 0,
+const SHARE = 0,
   RANDOM = 1,
   FREE = 2,
   FRESH = 3,
@@ -126,15 +128,14 @@ export class Tuner {
    * back.
    */
   thin(entries: number): boolean {
-    const before = this.#numbers[SHIFT]!;
-    if (entries <= this.#sample * 2 ** before) return false;
-    this.#numbers[SHIFT] = before + 1;
+    if (entries * this.#share <= this.#sample) return false;
+    this.#numbers[SHARE] = this.#share * THINNER;
     return true;
   }
 
   /** Tells of all that is present when no more fits. */
   resize(fits_weight: number, entries: number): void {
-    const sampled = fits_weight * 2 ** -this.#numbers[SHIFT]!;
+    const sampled = fits_weight * this.#share;
     this.#trials.forEach((trial, i) =>
       trial.adopt(HABITS[i]!, sampled, entries)
     );
@@ -227,7 +228,12 @@ export class Tuner {
   }
 
   #counts(lot: number): boolean {
-    return lot < 2 ** (32 - this.#numbers[SHIFT]!);
+    return lot < this.#share * 2 ** 32;
+  }
+
+  /** The share of entries that is sampled. */
+  get #share(): number {
+    return this.#numbers[SHARE]! || 1; // zeros are the empty state
   }
 
   /** Marsaglia's xorshift32: the same lots again for the same accesses. */
