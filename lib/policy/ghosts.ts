@@ -14,17 +14,18 @@ export interface Ghost {
   readonly note: number;
 }
 
+/** Words of a ghost that lie side by side, as a look-up needs them together. */
+const LOW = 0, HIGH = 1, USES = 2, NEXT = 3, WORDS = 4;
+
 /** A memory of at most `capacity` ghosts. */
 export class Ghosts {
   readonly capacity: number;
-  readonly #low: Uint32Array;
-  readonly #high: Uint32Array;
-  readonly #uses: Uint32Array;
+  /** Hash, uses, and the next ghost in the same bucket, plus one. */
+  readonly #words: Uint32Array;
   readonly #note: Uint32Array;
   /** Weights plus one, so that 0 is a free place. */
   readonly #weight: Float32Array;
-  /** The next in the same bucket, plus one. */
-  readonly #next: Uint32Array;
+  /** The first ghost of each, plus one. */
   readonly #buckets: Uint32Array;
   readonly #mask: number;
   /** Next place to write, the oldest, and how many. */
@@ -33,12 +34,9 @@ export class Ghosts {
 
   constructor(memory: Memory, capacity: number) {
     this.capacity = capacity;
-    this.#low = memory.u32(capacity);
-    this.#high = memory.u32(capacity);
-    this.#uses = memory.u32(capacity);
+    this.#words = memory.u32(WORDS * capacity);
     this.#note = memory.u32(capacity);
     this.#weight = memory.f32(capacity);
-    this.#next = memory.u32(capacity);
     const buckets = 2 ** Math.ceil(Math.log2(Math.max(1, capacity)));
     this.#buckets = memory.u32(buckets);
     this.#mask = buckets - 1;
@@ -58,15 +56,15 @@ export class Ghosts {
   /** Remembers one; there must be room (see `dropOldest`). */
   add(low: number, high: number, weight: number, ghost: Ghost): void {
     const at = this.#ends[0]! % this.capacity;
-    const bucket = low & this.#mask;
-    this.#low[at] = low;
-    this.#high[at] = high;
-    this.#uses[at] = ghost.uses;
+    const bucket = low & this.#mask, words = this.#words, word = WORDS * at;
+    words[word + LOW] = low;
+    words[word + HIGH] = high;
+    words[word + USES] = ghost.uses;
+    words[word + NEXT] = this.#buckets[bucket]!;
+    this.#buckets[bucket] = at + 1;
     this.#note[at] = ghost.note;
     this.#weight[at] = weight + 1; // rounded, alike whenever it is read
 
-    this.#next[at] = this.#buckets[bucket]!;
-    this.#buckets[bucket] = at + 1;
     this.#ends[0] = (at + 1) % this.capacity;
     // Once round, onto the place of one that was taken: the next is the oldest.
     const isRound = this.count > 0 && this.#ends[1]! % this.capacity === at;
@@ -99,7 +97,8 @@ export class Ghosts {
       const at = this.#ends[1]! % capacity;
       this.#ends[1] = (at + 1) % capacity;
       if (this.#weight[at] === 0) continue; // taken meanwhile
-      const low = this.#low[at]!, high = this.#high[at]!;
+      const low = this.#words[WORDS * at + LOW]!;
+      const high = this.#words[WORDS * at + HIGH]!;
       const weight = this.#weight[at]! - 1;
       const { uses, note } = this.#forget(at);
       return { uses, note, low, high, weight };
@@ -113,10 +112,10 @@ export class Ghosts {
       const at = (this.#ends[1]! + step) % this.capacity;
       if (this.#weight[at] === 0) continue;
       yield {
-        low: this.#low[at]!,
-        high: this.#high[at]!,
+        low: this.#words[WORDS * at + LOW]!,
+        high: this.#words[WORDS * at + HIGH]!,
         weight: this.#weight[at]! - 1,
-        uses: this.#uses[at]!,
+        uses: this.#words[WORDS * at + USES]!,
         note: this.#note[at]!,
       };
     }
@@ -127,40 +126,50 @@ export class Ghosts {
     for (let at = 0; at < this.capacity; at++) {
       if (this.#weight[at] === 0) continue;
       this.#note[at] = change({
-        uses: this.#uses[at]!,
+        uses: this.#words[WORDS * at + USES]!,
         note: this.#note[at]!,
       });
     }
   }
 
   #find(low: number, high: number): number {
+    const words = this.#words;
     let link = this.#buckets[low & this.#mask] ?? 0;
     for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
-      const at = link - 1;
-      if (this.#low[at] === low && this.#high[at] === high) return at;
-      link = this.#next[at] ?? 0;
+      const word = WORDS * (link - 1);
+      if (words[word + LOW] === low && words[word + HIGH] === high) {
+        return link - 1;
+      }
+      link = words[word + NEXT] ?? 0;
     }
     return -1;
   }
 
   #forget(at: number): Ghost {
-    const bucket = this.#low[at]! & this.#mask;
-    if (this.#buckets[bucket] === at + 1) {
-      this.#buckets[bucket] = this.#next[at]!;
-    } else {
-      let link = this.#buckets[bucket]!;
-      for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
-        const next = this.#next[link - 1]!;
-        if (next === at + 1) {
-          this.#next[link - 1] = this.#next[at]!;
-          break;
-        }
-        link = next;
-      }
-    }
+    this.#unlink(at);
     this.#total[0]! -= this.#weight[at]! - 1;
     this.#weight[at] = 0;
     this.#ends[2] = Math.max(0, this.count - 1);
-    return { uses: this.#uses[at]!, note: this.#note[at]! };
+    const uses = this.#words[WORDS * at + USES]!;
+    return { uses, note: this.#note[at]! };
+  }
+
+  /** Takes a ghost out of its bucket. */
+  #unlink(at: number): void {
+    const words = this.#words;
+    const bucket = words[WORDS * at + LOW]! & this.#mask;
+    const next = words[WORDS * at + NEXT]!;
+    let link = this.#buckets[bucket]!;
+    if (link === at + 1) {
+      this.#buckets[bucket] = next;
+      return;
+    }
+    for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
+      const word = WORDS * (link - 1) + NEXT;
+      link = words[word] ?? 0;
+      if (link !== at + 1) continue;
+      words[word] = next;
+      return;
+    }
   }
 }
