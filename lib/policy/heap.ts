@@ -49,9 +49,10 @@ export class Heap {
   }
 
   has(entry: number): boolean {
+    const { size } = this;
+    if (size === 0) return false; // not even a look: most heaps are empty
     const place = this.#places[entry]!;
-    return place !== 0 && place <= this.size &&
-      this.#slots[place - 1] === entry;
+    return place !== 0 && place <= size && this.#slots[place - 1] === entry;
   }
 
   /** Puts in an entry that is in none of the heaps that share its places. */
