@@ -132,8 +132,10 @@ function defaultMaxEntries(
   blocks: number,
   policy: PolicyName,
 ) {
-  const fixed = pages * PAGE_BYTES + SLOTS * SLOT_BYTES + 8 * PAGE_BYTES +
-    ringSlots(size_bytes) * OPERATION_BYTES;
+  // Tables and rows of pins are aligned, and all together take whole blocks.
+  const rounding = (8 + SLOTS) * TABLE_ALIGN_BYTES + block_bytes;
+  const fixed = pages * PAGE_BYTES + SLOTS * SLOT_BYTES +
+    ringSlots(size_bytes) * OPERATION_BYTES + rounding;
   const room = CONTROL_MAX_BYTES - (1 + pages) * PAGE_BYTES - block_bytes;
   const budget = size_bytes >= TABLES_FULL_SHARE_BYTES
     ? size_bytes * TABLES_SHARE

@@ -117,7 +117,7 @@ test("planGeometry() takes exactly 32,768 blocks before it doubles the block siz
 
 test("planGeometry() spends at most 1% of 128 MiB and more on its tables", () => {
   for (let power = 27; power <= 42; power++) {
-    for (const factor of [1, 1.3, 1.9]) {
+    for (const factor of [1, 1.1, 1.3, 1.5, 1.7, 1.9]) {
       const size_bytes = Math.floor(2 ** power * factor);
       const g = planGeometry({ size_bytes });
       const system_bytes = g.system_blocks * g.block_bytes;
