@@ -7,35 +7,16 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { PolicyName } from "../../lib/policy/mod.ts";
-import { parseTrace, simulate, type Trace } from "../../lib/sim/mod.ts";
+import { parseTrace, type Trace } from "../../lib/sim/mod.ts";
+import { compare, percent, POINTS_BEHIND_MAX } from "./compare.ts";
 import { generate, type Habit, HABITS_OF_TRACES } from "./generate.ts";
-
-const OTHERS: readonly PolicyName[] = [
-  "lru",
-  "lfu",
-  "fifo",
-  "sieve",
-  "s3fifo",
-  "arc",
-];
-const POINTS_BEHIND_MAX = 0.3;
-
-function percent(trace: Trace, policy: PolicyName, room: number): number {
-  return simulate(trace, { policy, room, unit: "blocks" }).hit_rate * 100;
-}
 
 function assertGood(trace: Trace, rooms: readonly number[], what: string) {
   for (const room of rooms) {
-    const ours = percent(trace, "prefix", room);
-    const [best, name] = OTHERS
-      .map((policy) => [percent(trace, policy, room), policy] as const)
-      .reduce((a, b) => (b[0] > a[0] ? b : a));
+    const { best, points } = compare(trace, room);
     assert.ok(
-      ours >= best - POINTS_BEHIND_MAX,
-      `${what}, ${room} blocks: prefix ${ours.toFixed(2)}%, ${name} ${
-        best.toFixed(2)
-      }%`,
+      points >= -POINTS_BEHIND_MAX,
+      `${what}, ${room} blocks: ${points.toFixed(2)} points to ${best}`,
     );
   }
 }
