@@ -119,6 +119,8 @@ export function findNear(
 const LOOK_AHEAD_WORDS = 128;
 /** The longer the copy, the farther it pays to look. */
 const LOOK_AHEAD_MAX_WORDS = 2048;
+/** Where so much is left of a run there is room enough: none need be spared. */
+const PLENTY_BLOCKS = 256;
 
 function findFirst(
   needed: number,
@@ -133,17 +135,16 @@ function findFirst(
   };
   eachFreeRun(options, { from, to }, isLongEnough, needed + 1);
   if (found === -1 || found_count === needed) return found;
+  const plenty = needed + PLENTY_BLOCKS;
   let fitting = -1;
-  const justFits = (start: number, count: number) => {
+  const isEnough = (start: number, count: number) => {
     if (count === needed) fitting = start;
-    return fitting !== -1;
+    return fitting !== -1 || count >= plenty;
   };
   const ahead = found >>> 5;
   const words = Math.min(LOOK_AHEAD_WORDS * needed, LOOK_AHEAD_MAX_WORDS);
-  eachFreeRun(options, {
-    from: ahead,
-    to: Math.min(ahead + words, to),
-  }, justFits);
+  const range = { from: ahead, to: Math.min(ahead + words, to) };
+  eachFreeRun(options, range, isEnough, plenty);
   return fitting !== -1 ? fitting : found;
 }
 

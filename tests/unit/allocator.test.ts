@@ -132,6 +132,15 @@ test("findNear() takes one that just fits, if that is not far behind", () => {
   assert.equal(near(close, 4, 0), 1);
   const far = "#....#" + "#".repeat(32 * 400) + ".#";
   assert.equal(near(far, 1, 0), 1);
+  // Where there is a long run nearby, none need be spared.
+  const roomy = "#....#" + ".".repeat(300) + "#.#";
+  assert.equal(near(roomy, 1, 0), 1);
+  const scarce = "#....#" + ".".repeat(200) + "#.#";
+  assert.equal(near(scarce, 1, 0), 207);
+  // But one that does not hold the value says nothing.
+  const longer = ".".repeat(400) + "#" + ".".repeat(290) + "#" +
+    ".".repeat(300) + "#";
+  assert.equal(near(longer, 300, 0), 692);
 });
 
 test("findNear() sees runs that cross words, and none behind the end", () => {
