@@ -1,4 +1,4 @@
-import { Heap } from "./heap.ts";
+import { KeyHeap } from "./heap.ts";
 import type { PolicyKind } from "./policy.ts";
 
 /** First in, first out: use does not count. */
@@ -6,7 +6,7 @@ export const FIFO: PolicyKind<"fifo"> = {
   name: "fifo",
   summary: "evicts what was put in first, used or not",
   create: (memory, capacity) => {
-    const heap = new Heap(memory, capacity);
+    const heap = new KeyHeap(memory, capacity);
     return {
       insert: ({ entry, order }) => heap.put(entry, order),
       use: () => {},

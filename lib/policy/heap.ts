@@ -1,7 +1,6 @@
 /**
- * A binary heap of small numbers (entries) with a key each, which can be taken
- * out of the middle: which is least is known at once, a change costs log n. Keys
- * lie in the heap's own order, so two that are compared lie side by side.
+ * A binary heap of small numbers (entries), which can be taken out of the
+ * middle: which is least is known at once, a change costs log n.
  *
  * @module
  */
@@ -10,32 +9,28 @@ import type { Memory } from "./memory.ts";
 /** Says where in its heap each entry is, plus one; 0: nowhere. */
 export type Places = Uint32Array;
 
-/** A heap of at most `capacity` entries, the one with the lowest key on top. */
-export class Heap {
-  readonly #keys: Float64Array;
+/** A heap of at most `capacity` entries, the one that goes first on top. */
+export abstract class Heap {
   readonly #slots: Uint32Array;
   readonly #size: Uint32Array;
   readonly #places: Places;
 
-  /** @param places may be shared by heaps, if no entry is in two of them. */
-  constructor(
-    memory: Memory,
-    capacity: number,
-    places = memory.u32(capacity),
-  ) {
-    this.#keys = memory.f64(capacity);
+  constructor(memory: Memory, capacity: number, places: Places) {
     this.#size = memory.u32(1);
     this.#slots = memory.u32(capacity);
     this.#places = places;
   }
 
-  /** Of two entries with the same key, whether `a` goes before `b`. */
-  protected isBefore(_a: number, _b: number): boolean {
-    return false;
-  }
+  /** Whether entry `a` goes before entry `b`. */
+  protected abstract before(a: number, b: number): boolean;
 
   get size(): number {
     return Math.min(this.#size[0]!, this.#slots.length);
+  }
+
+  /** The entry at a place of the heap, from 0 on. */
+  at(place: number): number {
+    return this.#slots[place]!;
   }
 
   /** The first to go, or -1. */
@@ -43,9 +38,12 @@ export class Heap {
     return this.size === 0 ? -1 : this.#slots[0]!;
   }
 
-  /** Its key. */
-  topKey(): number {
-    return this.#keys[0]!;
+  /** Puts in an entry that is in none of the heaps that share its places. */
+  add(entry: number): void {
+    const place = this.size;
+    this.#size[0] = place + 1;
+    this.#slots[place] = entry;
+    this.#rise(place);
   }
 
   has(entry: number): boolean {
@@ -55,34 +53,29 @@ export class Heap {
     return place !== 0 && place <= size && this.#slots[place - 1] === entry;
   }
 
-  /** Puts in an entry that is in none of the heaps that share its places. */
-  add(entry: number, key: number): void {
-    const place = this.size;
-    this.#size[0] = place + 1;
-    this.#rise(place, entry, key);
-  }
-
-  /** Puts an entry in, or elsewhere if it is there. */
-  put(entry: number, key: number): void {
-    if (!this.has(entry)) return this.add(entry, key);
-    const place = this.#places[entry]! - 1;
-    if (this.#goesFirst(key, entry, place)) this.#rise(place, entry, key);
-    else this.#sink(place, entry, key);
+  /** An entry's turn is later than it was: puts it where it belongs. */
+  postpone(entry: number): void {
+    this.#sink(this.#places[entry]! - 1);
   }
 
   /** Takes out an entry that is in this heap. */
   remove(entry: number): void {
-    this.#takeOut(entry);
+    const place = this.#places[entry]! - 1;
+    const last = this.size - 1;
+    if (place < 0 || place > last) return;
+    const moved = this.#slots[last]!;
+    this.#size[0] = last;
+    this.#places[entry] = 0;
+    if (place === last) return;
+    this.#slots[place] = moved;
+    this.#rise(place);
+    this.#sink(this.#places[moved]! - 1);
   }
 
-  /** Gives every entry another key, and puts all in order again. */
-  rekey(keyOf: (entry: number) => number): void {
-    const { size } = this;
-    for (let place = 0; place < size; place++) {
-      this.#keys[place] = keyOf(this.#slots[place]!);
-    }
-    for (let place = (size >> 1) - 1; place >= 0; place--) {
-      this.#sink(place, this.#slots[place]!, this.#keys[place]!);
+  /** Puts everything in order again, after keys have changed. */
+  restore(): void {
+    for (let place = (this.size >> 1) - 1; place >= 0; place--) {
+      this.#sink(place);
     }
   }
 
@@ -92,7 +85,7 @@ export class Heap {
    */
   first(mayGo: (entry: number) => boolean): number {
     if (this.size === 0 || mayGo(this.top())) return this.top();
-    const passed: [entry: number, key: number][] = [];
+    const passed: number[] = [];
     let found = -1;
     for (let steps = this.size; steps > 0; steps--) {
       const top = this.top();
@@ -100,76 +93,72 @@ export class Heap {
         found = top;
         break;
       }
-      passed.push([top, this.topKey()]);
-      this.#takeOut(top);
+      this.remove(top);
+      passed.push(top);
     }
-    for (const [entry, key] of passed) this.add(entry, key);
+    for (const entry of passed) this.add(entry);
     return found;
   }
 
-  #takeOut(entry: number): void {
-    const place = this.#places[entry]! - 1;
-    const last = this.size - 1;
-    if (place < 0 || place > last) return;
-    this.#size[0] = last;
-    this.#places[entry] = 0;
-    if (place === last) return;
-    const moved = this.#slots[last]!, key = this.#keys[last]!;
-    const above = (place - 1) >> 1;
-    const rises = place > 0 && this.#goesFirst(key, moved, above);
-    if (rises) this.#rise(place, moved, key);
-    else this.#sink(place, moved, key);
-  }
-
-  /** Whether an entry with that key goes before the one at a place. */
-  #goesFirst(key: number, entry: number, place: number): boolean {
-    const other = this.#keys[place]!;
-    return key < other ||
-      (key === other && this.isBefore(entry, this.#slots[place]!));
-  }
-
-  // Most of what a policy costs is spent in these two: their loops call nothing.
-
-  /** Puts an entry at a place, or further up, but not above `top`. */
-  #rise(place: number, entry: number, key: number, top = 0): void {
-    const keys = this.#keys, slots = this.#slots, places = this.#places;
-    while (place > top) {
+  #rise(place: number): void {
+    const slots = this.#slots, entry = slots[place]!;
+    while (place > 0) {
       const above = (place - 1) >> 1;
-      const other = slots[above]!, otherKey = keys[above]!;
-      if (key > otherKey) break;
-      if (key === otherKey && !this.isBefore(entry, other)) break;
-      keys[place] = otherKey;
-      slots[place] = other;
-      places[other] = place + 1;
+      if (!this.before(entry, slots[above]!)) break;
+      this.#set(place, slots[above]!);
       place = above;
     }
-    keys[place] = key;
-    slots[place] = entry;
-    places[entry] = place + 1;
+    this.#set(place, entry);
   }
 
   /**
-   * Puts an entry at a place, or further down: down to the end, and up again to
-   * where it belongs. What sinks comes from the end most often, so this compares
-   * half as much (Wegener, 1993).
+   * Down to the end, and up again to where it belongs: what sinks comes from the
+   * end most often, so this compares half as much (Wegener, 1993).
    */
-  #sink(place: number, entry: number, key: number): void {
-    const keys = this.#keys, slots = this.#slots, places = this.#places;
-    const { size } = this, top = place;
+  #sink(place: number): void {
+    if (place < 0) return; // in no heap, whatever shared memory said before
+    const slots = this.#slots, size = this.size, entry = slots[place]!;
+    const top = place;
     for (let below = 2 * place + 1; below < size; below = 2 * place + 1) {
-      const beside = below + 1 < size ? below + 1 : below;
-      const a = keys[below]!, b = keys[beside]!;
-      let least = below + Number(b < a);
-      if (
-        a === b && beside !== below &&
-        this.isBefore(slots[beside]!, slots[below]!)
-      ) least = beside;
-      const other = slots[least]!;
-      keys[place] = keys[least]!;
-      slots[place] = other;
-      places[other] = place + 1;
-      place = least;
+      if (below + 1 < size && this.before(slots[below + 1]!, slots[below]!)) {
+        below++;
+      }
+      this.#set(place, slots[below]!);
+      place = below;
     }
-    this.#rise(place, entry, key, top);
+    while (place > top) {
+      const above = (place - 1) >> 1;
+      if (!this.before(entry, slots[above]!)) break;
+      this.#set(place, slots[above]!);
+      place = above;
+    }
+    this.#set(place, entry);
+  }
+
+  #set(place: number, entry: number): void {
+    this.#slots[place] = entry;
+    this.#places[entry] = place + 1;
+  }
+}
+
+/** A heap with a stored key an entry: the lowest goes first. */
+export class KeyHeap extends Heap {
+  readonly keys: Float64Array;
+
+  constructor(memory: Memory, capacity: number) {
+    const keys = memory.f64(capacity), places = memory.u32(capacity);
+    super(memory, capacity, places);
+    this.keys = keys;
+  }
+
+  /** Puts an entry in, or elsewhere if it is there. */
+  put(entry: number, key: number): void {
+    if (this.has(entry)) this.remove(entry);
+    this.keys[entry] = key;
+    this.add(entry);
+  }
+
+  protected override before(a: number, b: number): boolean {
+    return this.keys[a]! < this.keys[b]!;
   }
 }

@@ -1,4 +1,4 @@
-import { Heap } from "./heap.ts";
+import { KeyHeap } from "./heap.ts";
 import type { Memory } from "./memory.ts";
 import type { Arrival, Policy, PolicyKind } from "./policy.ts";
 
@@ -15,14 +15,14 @@ const HALF_LIFE_PER_ENTRY = 8;
  * `log2(uses) * half_life + last use` gives the same order at any time.
  */
 class Lfu implements Policy {
-  readonly #heap: Heap;
+  readonly #heap: KeyHeap;
   readonly #uses: Uint32Array;
   readonly #last: Float64Array;
   /** Entries that the half-life was worked out for. */
   readonly #entries: Float64Array;
 
   constructor(memory: Memory, capacity: number) {
-    this.#heap = new Heap(memory, capacity);
+    this.#heap = new KeyHeap(memory, capacity);
     this.#uses = memory.u32(capacity);
     this.#last = memory.f64(capacity);
     this.#entries = memory.f64(1);
@@ -58,7 +58,11 @@ class Lfu implements Policy {
     const known = this.#entries[0]!;
     if (size > known * 0.75 && size < known * 1.5) return;
     this.#entries[0] = size;
-    this.#heap.rekey((entry) => this.#key(entry));
+    for (let place = 0; place < size; place++) {
+      const entry = this.#heap.at(place);
+      this.#heap.keys[entry] = this.#key(entry);
+    }
+    this.#heap.restore();
   }
 
   #key(entry: number): number {

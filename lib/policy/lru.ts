@@ -1,15 +1,15 @@
-import { Heap } from "./heap.ts";
+import { KeyHeap } from "./heap.ts";
 import type { Policy, PolicyKind } from "./policy.ts";
 
 /** Least recently used. */
 export const LRU: PolicyKind<"lru"> = {
   name: "lru",
   summary: "evicts what was used the longest ago",
-  create: (memory, capacity) => byRecency(new Heap(memory, capacity)),
+  create: (memory, capacity) => byRecency(new KeyHeap(memory, capacity)),
 };
 
 /** The one whose last use is the longest ago goes first. */
-export function byRecency(heap: Heap): Policy {
+export function byRecency(heap: KeyHeap): Policy {
   return {
     insert: ({ entry, tick }) => heap.put(entry, tick),
     use: (entry, tick) => heap.put(entry, tick),

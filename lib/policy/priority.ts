@@ -1,4 +1,4 @@
-import { Heap } from "./heap.ts";
+import { KeyHeap } from "./heap.ts";
 import { byRecency } from "./lru.ts";
 import type { PolicyKind } from "./policy.ts";
 
@@ -9,5 +9,5 @@ import type { PolicyKind } from "./policy.ts";
 export const PRIORITY: PolicyKind<"priority"> = {
   name: "priority",
   summary: "evicts the lowest priority, and of equals the least recently used",
-  create: (memory, capacity) => byRecency(new Heap(memory, capacity)),
+  create: (memory, capacity) => byRecency(new KeyHeap(memory, capacity)),
 };

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import { Heap } from "./heap.ts";
+import { KeyHeap } from "./heap.ts";
 import { Memory } from "./memory.ts";
 import { POLICIES, type PolicyName } from "./mod.ts";
 import type { EntryFacts, Policy } from "./policy.ts";
@@ -31,23 +31,17 @@ export interface HostFacts extends EntryFacts {
 const TOLD_MAX = 8192;
 
 /** Lowest priority on top, and of equals what was used the longest ago. */
-class PriorityHeap extends Heap {
-  /** Ticks of their last uses, as the heap was told. */
-  readonly #ticks: Float64Array;
+class PriorityHeap extends KeyHeap {
+  readonly #facts: HostFacts;
 
-  constructor(memory: Memory, capacity: number) {
+  constructor(memory: Memory, capacity: number, facts: HostFacts) {
     super(memory, capacity);
-    this.#ticks = memory.f64(capacity);
+    this.#facts = facts;
   }
 
-  rank(entry: number, priority: number, tick: number): void {
-    if (this.has(entry)) this.remove(entry);
-    this.#ticks[entry] = tick;
-    this.add(entry, priority);
-  }
-
-  protected override isBefore(a: number, b: number): boolean {
-    return this.#ticks[a]! < this.#ticks[b]!;
+  protected override before(a: number, b: number): boolean {
+    const x = this.#facts.priority(a), y = this.#facts.priority(b);
+    return x === y ? super.before(a, b) : x < y;
   }
 }
 
@@ -56,7 +50,7 @@ export class Replacement {
   readonly #uses: Uses;
   /** Uses that the policy knows of; 0: the entry is not present. */
   readonly #told: Uint32Array;
-  readonly #expiring: Heap;
+  readonly #expiring: KeyHeap;
   /** Entries of another priority than 0. */
   readonly #ranked: PriorityHeap;
   readonly #policy: Policy;
@@ -70,8 +64,8 @@ export class Replacement {
     this.#facts = facts;
     this.#uses = new Uses(memory, capacity);
     this.#told = memory.u32(capacity);
-    this.#expiring = new Heap(memory, capacity);
-    this.#ranked = new PriorityHeap(memory, capacity);
+    this.#expiring = new KeyHeap(memory, capacity);
+    this.#ranked = new PriorityHeap(memory, capacity, facts);
     this.#policy = POLICIES[policy].create(memory, capacity, facts);
   }
 
@@ -109,7 +103,10 @@ export class Replacement {
     this.#told[entry] = uses;
     const expires_at = facts.expires_at(entry);
     if (expires_at > 0) this.#expiring.put(entry, expires_at);
-    if (facts.priority(entry) !== 0) return this.#rank(entry);
+    if (facts.priority(entry) !== 0) {
+      this.#ranked.put(entry, tick);
+      return;
+    }
     const order = facts.order(entry);
     // A parent of another priority is none of the policy's.
     const known = parent !== -1 && facts.priority(parent) === 0;
@@ -163,11 +160,6 @@ export class Replacement {
     this.#policy.restore?.(saved);
   }
 
-  #rank(entry: number): void {
-    const { priority, tick } = this.#facts;
-    this.#ranked.rank(entry, priority(entry), tick(entry));
-  }
-
   #tell(entry: number): void {
     // A use may be noted while the entry goes: then it is nobody's.
     if (!this.#told[entry]) return;
@@ -175,15 +167,18 @@ export class Replacement {
     const total = facts.uses(entry);
     const uses = Math.max(1, total - this.#told[entry]!);
     this.#told[entry] = total;
-    if (this.#ranked.has(entry)) this.#rank(entry);
+    if (this.#ranked.has(entry)) this.#ranked.put(entry, facts.tick(entry));
     else this.#policy.use(entry, facts.tick(entry), uses);
   }
 
   #choose(mayGo: (entry: number) => boolean, now: number): number {
-    if (this.#expiring.size > 0 && this.#expiring.topKey() <= now) {
+    const isExpired = this.#expiring.top() !== -1 &&
+      this.#expiring.keys[this.#expiring.top()]! <= now;
+    if (isExpired) {
       const expired = this.#expiring.first(mayGo);
-      const { expires_at } = this.#facts;
-      if (expired !== -1 && expires_at(expired) <= now) return expired;
+      if (expired !== -1 && this.#expiring.keys[expired]! <= now) {
+        return expired;
+      }
     }
     const ranked = this.#ranked.size === 0 ? -1 : this.#ranked.first(mayGo);
     if (ranked !== -1 && this.#facts.priority(ranked) < 0) return ranked;

@@ -61,17 +61,12 @@ class RankHeap extends Heap {
   setReach(reach: number): void {
     if (this.#numbers[REACH] === reach) return;
     this.#numbers[REACH] = reach;
-    this.rekey((entry) => this.#key(entry));
+    this.restore();
   }
 
-  enter(entry: number): void {
+  override add(entry: number): void {
     this.#numbers[WEIGHT]! += this.#ranks.weight[entry]!;
-    this.add(entry, this.#key(entry));
-  }
-
-  /** An entry's ranks have grown. */
-  postpone(entry: number): void {
-    this.put(entry, this.#key(entry));
+    super.add(entry);
   }
 
   override remove(entry: number): void {
@@ -79,9 +74,11 @@ class RankHeap extends Heap {
     super.remove(entry);
   }
 
-  #key(entry: number): number {
+  protected override before(a: number, b: number): boolean {
     const { position, fame } = this.#ranks;
-    return position[entry]! + this.#numbers[REACH]! * fame[entry]!;
+    const reach = this.#numbers[REACH]!;
+    if (reach === 0) return position[a]! < position[b]!;
+    return position[a]! + reach * fame[a]! < position[b]! + reach * fame[b]!;
   }
 }
 
@@ -135,7 +132,7 @@ export class Segments {
   insert(entry: number, known: boolean): void {
     // While all of it fits, who is kept is for later to say.
     const kept = known || (this.#room[0]! > 0 && this.#room[1] === 0);
-    (kept ? this.#kept : this.#probation).enter(entry);
+    (kept ? this.#kept : this.#probation).add(entry);
     this.#settle();
   }
 
@@ -146,7 +143,7 @@ export class Segments {
       return;
     }
     this.#probation.remove(entry);
-    this.#kept.enter(entry);
+    this.#kept.add(entry);
     this.#settle();
   }
 
@@ -182,7 +179,7 @@ export class Segments {
       if (this.#kept.weight > kept_max) {
         const least = this.#kept.top();
         this.#kept.remove(least);
-        this.#probation.enter(least);
+        this.#probation.add(least);
         continue;
       }
       if (this.#probation.weight <= probation_max) return;
@@ -190,7 +187,7 @@ export class Segments {
       const oldest = this.#probation.top();
       if (this.#kept.weight + weight[oldest]! > kept_max) return;
       this.#probation.remove(oldest);
-      this.#kept.enter(oldest);
+      this.#kept.add(oldest);
     }
   }
 }

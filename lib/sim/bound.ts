@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { Heap } from "../policy/heap.ts";
+import { KeyHeap } from "../policy/heap.ts";
 import { Memory } from "../policy/memory.ts";
 import type { Trace } from "./trace.ts";
 
@@ -23,7 +23,7 @@ function nextTouches({ touches, keys }: Trace): Float64Array {
 /** A cache that knows the trace. */
 export class KnowingCache {
   readonly #next: Float64Array;
-  readonly #heap: Heap;
+  readonly #heap: KeyHeap;
   readonly #weights: Float64Array;
   readonly #fits: number;
   #weight = 0;
@@ -32,8 +32,8 @@ export class KnowingCache {
     const { keys } = trace;
     this.#next = nextTouches(trace);
     const measure = Memory.measure();
-    new Heap(measure, keys);
-    this.#heap = new Heap(
+    new KeyHeap(measure, keys);
+    this.#heap = new KeyHeap(
       Memory.over(new ArrayBuffer(measure.used_bytes)),
       keys,
     );
@@ -58,7 +58,7 @@ export class KnowingCache {
   #makeRoom(next: number, weight: number): boolean {
     while (this.#weight + weight > this.#fits) {
       const last = this.#heap.top();
-      if (last === -1 || -this.#heap.topKey() <= next) return false;
+      if (last === -1 || -this.#heap.keys[last]! <= next) return false;
       this.#drop(last);
     }
     return true;
