@@ -137,16 +137,24 @@ function openDirectory(path: string): Fd {
 /** One after the other: a mode that the umask took from a parent bars its children. */
 function makeDirectory(path: string, mode: number): void {
   try {
+    makeOne(path, mode);
+  } catch (error) {
+    const parent = path.replace(/\/+[^/]*\/*$/, "");
+    const isMissing = error instanceof OsError && error.code === "ENOENT";
+    if (!isMissing || parent === "" || parent === path) throw error;
+    makeDirectory(parent, mode);
+    makeOne(path, mode); // a parent like /proc is there, and takes none
+  }
+}
+
+function makeOne(path: string, mode: number): void {
+  try {
     call(() => fs().mkdirSync(path, mode));
   } catch (error) {
-    if (!(error instanceof OsError)) throw error;
-    if (error.code === "EEXIST" && stat(path)?.isDirectory) return;
-    const parent = path.replace(/\/+[^/]*\/*$/, "");
-    if (error.code !== "ENOENT" || parent === "" || parent === path) {
-      throw error;
-    }
-    makeDirectory(parent, mode);
-    return makeDirectory(path, mode);
+    const isThere = error instanceof OsError && error.code === "EEXIST" &&
+      stat(path)?.isDirectory;
+    if (isThere) return;
+    throw error;
   }
   call(() => fs().chmodSync(path, mode));
 }

@@ -86,6 +86,20 @@ export function findFile(
   }
 }
 
+/**
+ * Whether a pool is said to be on disk, and its file is not there: removed by
+ * hand, or on a disk that is not mounted.
+ */
+export function isLost(platform: Platform, name: string): boolean {
+  const file = findFile(platform, name);
+  return file !== undefined && !platform.files.exists(file);
+}
+
+/** Forgets a pool whose file is not there. */
+export function forgetLost(platform: Platform, name: string): void {
+  removeLink(platform, name);
+}
+
 function removeLink(platform: Platform, name: string): void {
   const link = `${stateHome(platform)}/pools/${name}`;
   if (platform.files.linkTarget(link) !== undefined) {

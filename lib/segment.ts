@@ -25,7 +25,9 @@ import { busy, waitForLock } from "./lock.ts";
 import {
   BUILDING_SEGMENT,
   findPlace,
+  forgetLost,
   inMemory,
+  isLost,
   listPlaces,
   type Place,
   removeByHand,
@@ -183,9 +185,18 @@ function openPlace(
       return { fd: place.open(), place };
     } catch (error) {
       if (!isOsError(error, "ENOENT")) throw error;
-      throw none(name, verb);
+      throw lost(name, verb, place.file);
     }
   });
+}
+
+function lost(name: string, verb: string, file: string): NotFoundError {
+  return new NotFoundError(
+    verb,
+    showPool(name),
+    `its file ${JSON.stringify(file)} does not exist`,
+    `Mount its disk; or forget the pool: cortex cache destroy ${name}`,
+  );
 }
 
 function none(name: string, verb: string): NotFoundError {
@@ -275,6 +286,9 @@ export function destroySegment(
   name: string,
   timeout_ms: number,
 ): void {
+  checkName(name, "destroy");
+  const isInMemory = platform.listSegments().includes(segmentOf(name));
+  if (!isInMemory && isLost(platform, name)) return forgetLost(platform, name);
   withFile(platform, name, "destroy", (fd, _, place) => {
     const mapping = platform.map(fd, PAGE_BYTES);
     try {

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Fd, Files } from "../../ffi/platform.ts";
 import { isOsError, NotFoundError, onHost, UsageError } from "../errors.ts";
 import type { Context } from "./context.ts";
 
@@ -14,12 +15,25 @@ export function readFile(context: Context, path: string): Uint8Array {
   return onUserFile("read", what, () => {
     const fd = files.open(path, "user");
     try {
-      const bytes = new Uint8Array(files.size(fd));
-      return bytes.subarray(0, files.read(fd, bytes, 0));
+      return readToEnd(files, fd);
     } finally {
       files.close(fd);
     }
   });
+}
+
+const READ_MIN_BYTES = 1 << 16;
+
+/** A pipe, as `<(command)` is one, does not say how much there is to come. */
+function readToEnd(files: Files, fd: Fd): Uint8Array {
+  let bytes = new Uint8Array(Math.max(files.size(fd) + 1, READ_MIN_BYTES));
+  for (let length = 0;;) {
+    length += files.read(fd, bytes.subarray(length), length);
+    if (length < bytes.length) return bytes.subarray(0, length);
+    const longer = new Uint8Array(2 * length);
+    longer.set(bytes);
+    bytes = longer;
+  }
 }
 
 /** Runs a call of the host on a file that the user names. */

@@ -5,6 +5,7 @@
  */
 import { observePool, type PoolStatus } from "../describe.ts";
 import { CortexError } from "../errors.ts";
+import { isLost } from "../place.ts";
 import { listSegments } from "../segment.ts";
 import type { Context } from "./context.ts";
 import { note } from "./context.ts";
@@ -25,7 +26,9 @@ export function observeAll(context: Context): PoolStatus[] {
     } catch (error) {
       if (!(error instanceof CortexError)) throw error;
       // It went away meanwhile: then it is not there to be listed.
-      if (error.code !== "NOT_FOUND") note(context, `cortex: ${error.message}`);
+      const isGone = error.code === "NOT_FOUND" &&
+        !isLost(context.platform(), name);
+      if (!isGone) note(context, `cortex: ${error.message}`);
     }
   }
   return found;

@@ -7,6 +7,7 @@ import { OsError, type Platform } from "../../ffi/platform.ts";
 import type { PoolStatus } from "../describe.ts";
 import { CortexError } from "../errors.ts";
 import { collectLitter } from "../litter/mod.ts";
+import { isLost } from "../place.ts";
 import { Pool } from "../pool.ts";
 import { segmentOf } from "../segment.ts";
 import { openSnapshotDirectory } from "../snapshot/directory.ts";
@@ -41,7 +42,9 @@ export function poolFacts(platform: Platform): PoolFacts {
       facts.push(health(pool, status));
     } catch (error) {
       if (!(error instanceof CortexError)) throw error;
-      if (error.code === "NOT_FOUND") continue; // it went away meanwhile
+      if (error.code === "NOT_FOUND" && !isLost(platform, name)) {
+        continue; // it went away meanwhile
+      }
       if (error.code === "FAILED" && isOthers(platform, name)) {
         facts.push(fine(`pool ${name}`, "of another user"));
         continue;

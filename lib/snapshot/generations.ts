@@ -95,13 +95,22 @@ function sorted(
   verb: string,
 ): Catalogue {
   const generations: Generation[] = [], damaged: string[] = [];
+  let foreign: Unusable | undefined;
   found.forEach((manifest, i) => {
     const file = files[i]!;
     if (manifest === undefined) return;
     if (!("state" in manifest)) generations.push({ file, manifest });
-    else if (manifest.state === "damaged") damaged.push(file);
-    else throw refusal(manifest, directory, verb);
+    else if (manifest.state === "other version") {
+      throw refusal(manifest, directory, verb);
+    } else {
+      damaged.push(file);
+      if (manifest.state === "not ours") foreign = manifest;
+    }
   });
+  // Among files of ours, one that was emptied or overwritten is damaged.
+  const isOurDirectory = generations.length > 0 ||
+    names.some((name) => dataFileGeneration(name) !== undefined);
+  if (foreign && !isOurDirectory) throw refusal(foreign, directory, verb);
   if (generations.length + damaged.length === 0) throw none(directory, verb);
   generations.sort((a, b) => b.manifest.generation - a.manifest.generation);
   const numbers = [

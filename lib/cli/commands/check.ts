@@ -37,7 +37,7 @@ export const checkCommand: CommandFactory = (context) =>
         context,
         options,
         { ok, problems, ...(options.repair ? { dropped: dropped ?? [] } : {}) },
-        describe(name, found, dropped, ok),
+        describe(name, found, dropped, ok, options),
       );
       if (!ok) throw new Exit(EXIT_CORRUPT);
     });
@@ -59,6 +59,7 @@ function describe(
   { problems }: CheckReport,
   dropped: readonly Dropped[] | undefined,
   ok: boolean,
+  { values }: Options,
 ): string {
   const lines = problems.map((problem) => safe(problem));
   for (const { key, size_bytes, reason } of dropped ?? []) {
@@ -75,7 +76,9 @@ function describe(
   lines.push(
     ok
       ? `Pool ${name} is whole`
-      : `Pool ${name} is damaged: mend it with --repair`,
+      : `Pool ${name} is damaged: mend it with --repair${
+        values ? " --values" : ""
+      }`,
   );
   return lines.join("\n");
 }

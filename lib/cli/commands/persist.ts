@@ -1,4 +1,6 @@
+import type { Platform } from "../../../ffi/platform.ts";
 import { CortexError, UsageError } from "../../errors.ts";
+import { isLost } from "../../place.ts";
 import { Pool } from "../../pool.ts";
 import type { PersistReport } from "../../snapshot/mod.ts";
 import { formatBytes } from "../../units.ts";
@@ -103,7 +105,7 @@ async function saveAll(context: Context, options: Options): Promise<void> {
     } catch (error) {
       if (error instanceof Exit) throw error;
       // It went away meanwhile: then there is nothing to save.
-      if (error instanceof CortexError && isGone(name, platform)) continue;
+      if (isGone(error, name, platform)) continue;
       const { lines, code } = describeFailure(error);
       note(context, lines[0]!);
       failed ??= code;
@@ -116,8 +118,10 @@ async function saveAll(context: Context, options: Options): Promise<void> {
   if (failed !== undefined) throw new Exit(failed);
 }
 
-function isGone(name: string, platform: ReturnType<Context["platform"]>) {
-  return !Pool.list({ platform }).includes(name);
+/** Whether it was destroyed, or destroyed and made again. */
+function isGone(error: unknown, name: string, platform: Platform): boolean {
+  return error instanceof CortexError && error.code === "NOT_FOUND" &&
+    !isLost(platform, name);
 }
 
 async function save(
