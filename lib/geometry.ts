@@ -188,6 +188,9 @@ export function planGeometry(options: GeometryOptions): Geometry {
     );
   }
   const block_bytes = options.block_bytes ?? defaultBlockBytes(size_bytes);
+  if (options.block_bytes === undefined && block_bytes > BLOCK_MAX_BYTES) {
+    throw refuse("that is larger than any pool can be", "Ask for at most 32T");
+  }
   if (
     !Number.isSafeInteger(block_bytes) || block_bytes < BLOCK_MIN_BYTES ||
     block_bytes > BLOCK_MAX_BYTES || powerOfTwoFrom(block_bytes) !== block_bytes
@@ -231,7 +234,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
   if (geometry.system_blocks >= blocks) {
     throw refuse(
       "it is too small to hold its own tables and a block of data",
-      "Ask for at least 256K, or for fewer entries",
+      "Ask for a larger pool, smaller blocks or fewer entries",
     );
   }
   return geometry;

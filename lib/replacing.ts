@@ -8,7 +8,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber, EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
 import { EntryState } from "./layout.ts";
-import type { PolicyName } from "./policy/mod.ts";
+import { POLICIES, type PolicyName } from "./policy/mod.ts";
 import { type HostFacts, Replacement } from "./policy/replacement.ts";
 
 /** The entry table, as far as policies may see it. */
@@ -53,7 +53,28 @@ function parentOf(core: Core, entry: EntryNumber): EntryNumber | -1 {
   return -1;
 }
 
-/** Sealed entries, the one used the longest ago first: parents before children. */
+/** The order in which a policy is told of the sealed entries. */
+function* sealedInOrder(
+  core: Core,
+  policy: PolicyName,
+): Generator<EntryNumber> {
+  const byUse = sealedByUse(core);
+  if (!POLICIES[policy].followsChains) return yield* byUse;
+  // A parent may have been used after its child, and goes before it all the same.
+  const isDone = new Uint8Array(core.table.count);
+  const run: EntryNumber[] = [];
+  for (const entry of byUse) {
+    let at: EntryNumber | -1 = entry;
+    while (at !== -1 && isDone[at] === 0) {
+      isDone[at] = 1;
+      run.push(at);
+      at = parentOf(core, at);
+    }
+    while (run.length > 0) yield run.pop()!;
+  }
+}
+
+/** Sealed entries, the one used the longest ago first. */
 function sealedByUse(core: Core): EntryNumber[] {
   const { table } = core;
   const found: EntryNumber[] = [];
@@ -69,7 +90,9 @@ function sealedByUse(core: Core): EntryNumber[] {
 /** Sets the pool's policy up anew from the entry table; what it learned is lost. */
 export function resetPolicy(core: Core): void {
   policyState(core).fill(0);
-  for (const entry of sealedByUse(core)) admit(core, entry);
+  for (const entry of sealedInOrder(core, core.identity.policy)) {
+    admit(core, entry);
+  }
 }
 
 /** The order in which entries would go: by the pool's policy or by another. */
@@ -77,7 +100,7 @@ export function rehearse(core: Core, policy: PolicyName): Replacement {
   const { geometry, table, identity } = core;
   if (policy === identity.policy) return copyOf(core, geometry, policy);
   const other = Replacement.fresh(policy, table.count, factsOf(table));
-  for (const entry of sealedByUse(core)) {
+  for (const entry of sealedInOrder(core, policy)) {
     other.insert(entry, parentOf(core, entry));
   }
   other.pressed();

@@ -17,6 +17,9 @@ export interface Ghost {
 /** Words of a ghost that lie side by side, as a look-up needs them together. */
 const LOW = 0, HIGH = 1, USES = 2, NEXT = 3, WORDS = 4;
 
+/** Ghosts in one bucket that are looked at: honest hashes make it a few. */
+const CHAIN_MAX = 256;
+
 /** A memory of at most `capacity` ghosts. */
 export class Ghosts {
   readonly capacity: number;
@@ -103,6 +106,7 @@ export class Ghosts {
       const { uses, note } = this.#forget(at);
       return { uses, note, low, high, weight };
     }
+    this.#ends[2] = 0; // whatever shared memory said
     return undefined;
   }
 
@@ -135,7 +139,7 @@ export class Ghosts {
   #find(low: number, high: number): number {
     const words = this.#words;
     let link = this.#buckets[low & this.#mask] ?? 0;
-    for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
+    for (let steps = 0; link !== 0 && steps < CHAIN_MAX; steps++) {
       const word = WORDS * (link - 1);
       if (words[word + LOW] === low && words[word + HIGH] === high) {
         return link - 1;
@@ -164,7 +168,7 @@ export class Ghosts {
       this.#buckets[bucket] = next;
       return;
     }
-    for (let steps = 0; link !== 0 && steps < this.capacity; steps++) {
+    for (let steps = 0; link !== 0 && steps < CHAIN_MAX; steps++) {
       const word = WORDS * (link - 1) + NEXT;
       link = words[word] ?? 0;
       if (link !== at + 1) continue;

@@ -62,7 +62,7 @@ export abstract class Heap {
   remove(entry: number): void {
     const place = this.#places[entry]! - 1;
     const last = this.size - 1;
-    if (place < 0 || place > last) return;
+    if (!(place >= 0 && place <= last)) return; // of no entry, it is NaN
     const moved = this.#slots[last]!;
     this.#size[0] = last;
     this.#places[entry] = 0;
@@ -82,19 +82,23 @@ export abstract class Heap {
   /**
    * The first to go of those that may, or -1. What may not is stepped over, and
    * stays where it is.
+   *
+   * @param most so many are stepped over at most.
    */
-  first(mayGo: (entry: number) => boolean): number {
+  first(mayGo: (entry: number) => boolean, most = Infinity): number {
     if (this.size === 0 || mayGo(this.top())) return this.top();
     const passed: number[] = [];
     let found = -1;
-    for (let steps = this.size; steps > 0; steps--) {
+    for (let size = this.size; size > 0 && most >= 0; size = this.size) {
       const top = this.top();
       if (mayGo(top)) {
         found = top;
         break;
       }
       this.remove(top);
+      if (this.size >= size) break; // whatever shared memory says
       passed.push(top);
+      most--;
     }
     for (const entry of passed) this.add(entry);
     return found;

@@ -52,6 +52,8 @@ export interface PolicyKind<Name extends string = string> {
   readonly name: Name;
   /** One line for people. */
   readonly summary: string;
+  /** Whether it has to know of parents before it knows of their children. */
+  readonly followsChains?: boolean;
   /** Sets it up over memory: empty if that is zeros, else as it was left. */
   create(memory: Memory, capacity: number, facts: EntryFacts): Policy;
 }

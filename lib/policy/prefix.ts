@@ -20,7 +20,9 @@ const DEPTH_TICKS = 1 / 8192;
  * How far a victim is looked for, under the pool's lock. What is pinned or held
  * together in odd ways may go in another order then; a writer must not wait.
  */
-const TRIES_MAX = 64, CHAIN_MAX = 4096;
+const TRIES_MAX = 64, CHAIN_MAX = 4096, PINNED_MAX = 4096;
+
+const USES_MAX = 2 ** 32 - 1;
 
 /** Numbers that are kept: what they mean. */
 const ENTRIES = 0, FITS = 1, ENTRIES_FIT = 2, LATEST = 3;
@@ -52,6 +54,8 @@ class Prefix implements Policy {
   readonly #child: Uint32Array;
   /** Nodes of the tuner plus one. */
   readonly #node: Uint32Array;
+  /** Evictions since this handle held the sums of weights against the weights. */
+  #unchecked = 0;
 
   constructor(memory: Memory, capacity: number, facts: EntryFacts) {
     this.#facts = facts;
@@ -109,6 +113,11 @@ class Prefix implements Policy {
   }
 
   pressed(): void {
+    // Once for as many evictions as there are entries: shared memory may be wrong.
+    if (this.#unchecked > this.#segments.size) {
+      this.#segments.recount();
+      this.#unchecked = 0;
+    }
     if (this.#numbers[FITS] === 0) this.#beginTrials();
     const fits_weight = this.#segments.weight;
     const entries = this.#numbers[ENTRIES]!;
@@ -123,6 +132,7 @@ class Prefix implements Policy {
   }
 
   victim(mayGo: (entry: number) => boolean): number {
+    this.#postponePinned(mayGo);
     for (let tries = TRIES_MAX; tries > 0; tries--) {
       const first = this.#segments.first(mayGo);
       if (first === -1 || this.#children[first] === 0) return first;
@@ -142,6 +152,15 @@ class Prefix implements Policy {
     return end === -1 ? this.#segments.first(mayGo) : end;
   }
 
+  /** What may not go is in use: its turn is later, and it is passed only once. */
+  #postponePinned(mayGo: (entry: number) => boolean): void {
+    for (let steps = PINNED_MAX; steps > 0; steps--) {
+      const first = this.#segments.top();
+      if (first === -1 || mayGo(first)) return;
+      this.#hold(first, -1);
+    }
+  }
+
   remove(entry: number, evicted: boolean): void {
     if (!this.#segments.has(entry)) return;
     this.#segments.remove(entry);
@@ -149,6 +168,7 @@ class Prefix implements Policy {
     this.#orphan(entry);
     const node = this.#node[entry]! - 1;
     this.#node[entry] = 0;
+    if (evicted) this.#unchecked++;
     if (evicted) this.#remember(entry, node);
     else if (node !== -1) this.#tuner.forget(node);
   }
@@ -235,8 +255,8 @@ class Prefix implements Policy {
       : tick - this.#depth[entry]! * DEPTH_TICKS;
     position[entry] = Math.max(position[entry]!, moment);
     this.#last[entry] = tick;
-    this.#numbers[LATEST] = tick;
-    this.#uses[entry] = uses;
+    this.#numbers[LATEST] = Math.max(this.#numbers[LATEST]!, tick);
+    this.#uses[entry] = Math.min(uses, USES_MAX);
     fame[entry] = Math.log2(this.#uses[entry]!);
   }
 
@@ -334,5 +354,6 @@ export const PREFIX: PolicyKind<"prefix"> = {
   name: "prefix",
   summary:
     "the default, for prompts: keeps chains whole, remembers, and adapts",
+  followsChains: true,
   create: (memory, capacity, facts) => new Prefix(memory, capacity, facts),
 };

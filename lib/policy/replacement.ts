@@ -27,6 +27,9 @@ export interface HostFacts extends EntryFacts {
   expires_at(entry: number): number;
 }
 
+/** Expired entries that are held, and are stepped over in looking for another. */
+const HELD_MAX = 64;
+
 /** Uses that are told to the policy at once. */
 const TOLD_MAX = 8192;
 
@@ -175,15 +178,18 @@ export class Replacement {
     const isExpired = this.#expiring.top() !== -1 &&
       this.#expiring.keys[this.#expiring.top()]! <= now;
     if (isExpired) {
-      const expired = this.#expiring.first(mayGo);
+      const expired = this.#expiring.first(mayGo, HELD_MAX);
       if (expired !== -1 && this.#expiring.keys[expired]! <= now) {
         return expired;
       }
     }
-    const ranked = this.#ranked.size === 0 ? -1 : this.#ranked.first(mayGo);
-    if (ranked !== -1 && this.#facts.priority(ranked) < 0) return ranked;
+    const lowest = this.#ranked.top();
+    if (lowest !== -1 && this.#facts.priority(lowest) < 0) {
+      const ranked = this.#ranked.first(mayGo);
+      if (ranked !== -1 && this.#facts.priority(ranked) < 0) return ranked;
+    }
     const ordinary = this.#policy.victim(mayGo);
-    return ordinary === -1 ? ranked : ordinary;
+    return ordinary === -1 ? this.#ranked.first(mayGo) : ordinary;
   }
 }
 

@@ -58,6 +58,15 @@ class RankHeap extends Heap {
     return this.#numbers[WEIGHT]!;
   }
 
+  /** Adds the weights up anew. */
+  recount(): void {
+    let weight = 0;
+    for (let place = 0; place < this.size; place++) {
+      weight += this.#ranks.weight[this.at(place)] ?? 0;
+    }
+    this.#numbers[WEIGHT] = weight;
+  }
+
   setReach(reach: number): void {
     if (this.#numbers[REACH] === reach) return;
     this.#numbers[REACH] = reach;
@@ -70,6 +79,7 @@ class RankHeap extends Heap {
   }
 
   override remove(entry: number): void {
+    if (!this.has(entry)) return;
     this.#numbers[WEIGHT]! -= this.#ranks.weight[entry]!;
     super.remove(entry);
   }
@@ -111,6 +121,12 @@ export class Segments {
 
   get size(): number {
     return this.#probation.size + this.#kept.size;
+  }
+
+  /** Adds the weights up anew: what is wrong with them heals. */
+  recount(): void {
+    this.#probation.recount();
+    this.#kept.recount();
   }
 
   /** Whether so much more fits. */
@@ -178,6 +194,7 @@ export class Segments {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       if (this.#kept.weight > kept_max) {
         const least = this.#kept.top();
+        if (!this.#kept.has(least)) return; // whatever shared memory says
         this.#kept.remove(least);
         this.#probation.add(least);
         continue;
@@ -185,6 +202,7 @@ export class Segments {
       if (this.#probation.weight <= probation_max) return;
       // There is room among the kept: nobody need leave for want of a use.
       const oldest = this.#probation.top();
+      if (!this.#probation.has(oldest)) return;
       if (this.#kept.weight + weight[oldest]! > kept_max) return;
       this.#probation.remove(oldest);
       this.#kept.add(oldest);

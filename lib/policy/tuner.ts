@@ -79,7 +79,7 @@ export class Tuner {
   /** The number of the habit that leads. */
   get leader(): number {
     const given = this.#numbers[LEADER]!; // plus one: 0 is before any choice
-    return given >= 1 && given <= HABITS.length ? given - 1 : FIRST_HABIT;
+    return HABITS[given - 1] === undefined ? FIRST_HABIT : given - 1;
   }
 
   set leader(habit: number) {
@@ -90,16 +90,11 @@ export class Tuner {
   draw(): number {
     const lot = this.#random();
     if (!this.#counts(lot)) return -1;
-    const free = this.#numbers[FREE]!;
-    let node: number;
-    if (free > 0) {
-      node = free - 1;
-      this.#numbers[FREE] = this.#nextFree[node]!;
-    } else {
-      node = this.#numbers[FRESH]!;
-      if (node >= this.#nodes) return -1;
-      this.#numbers[FRESH] = node + 1;
-    }
+    const free = this.#numbers[FREE]! - 1, fresh = this.#numbers[FRESH]!;
+    const node = this.#isNode(free) ? free : fresh;
+    if (!this.#isNode(node)) return -1;
+    if (node === free) this.#numbers[FREE] = this.#nextFree[node]!;
+    else this.#numbers[FRESH] = node + 1;
     this.#lots[node] = lot;
     return node;
   }
@@ -178,14 +173,19 @@ export class Tuner {
         trial.use(node);
         continue;
       }
-      for (let steps = trial.size; steps > 0; steps--) {
-        const isFull = trial.size >= 2 * this.#sample;
-        if (!isFull && trial.fits(weight)) break;
-        trial.remove(trial.top());
-      }
+      this.#makeRoom(trial, weight);
       trial.insert(node, known && HABITS[i]!.remembers);
     }
     return this.#score();
+  }
+
+  #makeRoom(trial: Segments, weight: number): void {
+    for (let size = trial.size; size > 0; size = trial.size) {
+      const isFull = size >= 2 * this.#sample;
+      if (!isFull && trial.fits(weight)) return;
+      trial.remove(trial.top());
+      if (trial.size >= size) return; // whatever shared memory says
+    }
   }
 
   /** Notes what the order goes by. A weight that has changed takes it out first. */
@@ -233,7 +233,12 @@ export class Tuner {
 
   /** The share of entries that is sampled. */
   get #share(): number {
-    return this.#numbers[SHARE]! || 1; // zeros are the empty state
+    const share = this.#numbers[SHARE]!;
+    return share > 0 && share <= 1 ? share : 1; // zeros are the empty state
+  }
+
+  #isNode(node: number): boolean {
+    return Number.isInteger(node) && node >= 0 && node < this.#nodes;
   }
 
   /** Marsaglia's xorshift32: the same lots again for the same accesses. */

@@ -33,9 +33,9 @@ export function none(directory: string, verb: string): NotFoundError {
     verb,
     showSnapshot(directory),
     "there is none",
-    `Make one: cortex cache persist ${
-      name ?? `NAME --path ${shellWord(directory)}`
-    }`,
+    name === undefined
+      ? `Make one: cortex cache persist NAME --path ${shellWord(directory)}`
+      : `Make one: cortex cache persist ${name} (on tier disk, with --path)`,
   );
 }
 

@@ -146,7 +146,9 @@ export function decodeManifest(
     case SNAPSHOT_VERSION_FIRST:
       return decodeFirst(platform, line, parsed as FirstManifest, rest);
     default:
-      return { state: "other version", version };
+      return Number.isSafeInteger(version) && version! > SNAPSHOT_VERSION
+        ? { state: "other version", version }
+        : { state: "damaged" };
   }
 }
 

@@ -19,6 +19,7 @@ import {
   SNAPSHOT_RECORD_BYTES,
   SnapshotCodec,
 } from "../layout.ts";
+import { usableBlocks } from "../geometry.ts";
 import { pinEntry } from "../lookup.ts";
 import { closeViews, openViews } from "../views.ts";
 import { DataWriter } from "./data_writer.ts";
@@ -52,6 +53,8 @@ type Stored = Pick<SnapshotRecord, "value_position" | "codec">;
 /** A group is written when its heads or its values have so many bytes. */
 const GROUP_HEADS_BYTES = 64 * 1024;
 const GROUP_VALUES_BYTES = 32 << 20;
+/** But not so much of a small pool: it is pinned, and its writers need room. */
+const GROUP_SHARE = 1 / 16;
 /** Raw bytes of a compressed piece. */
 const PIECE_BYTES = 4 << 20;
 /** A value whose first piece does not shrink to this share is stored as it is. */
@@ -68,6 +71,7 @@ export class RecordWriter {
   readonly #writer: DataWriter;
   readonly #nonce: Uint8Array;
   readonly #compress: boolean;
+  readonly #group_bytes: number;
   #group: Pending[] = [];
   #heads_bytes = 0;
   #values_bytes = 0;
@@ -83,6 +87,9 @@ export class RecordWriter {
     this.#writer = writer;
     this.#nonce = nonce;
     this.#compress = compress;
+    const { geometry } = core;
+    const data_bytes = usableBlocks(geometry) * geometry.block_bytes;
+    this.#group_bytes = Math.min(GROUP_VALUES_BYTES, data_bytes * GROUP_SHARE);
     writer.append(encodeHead(core.platform, nonce, created_at));
   }
 
@@ -115,7 +122,7 @@ export class RecordWriter {
     this.#heads_bytes += SNAPSHOT_RECORD_BYTES + pending.text.length;
     this.#values_bytes += size_bytes;
     const full = this.#heads_bytes >= GROUP_HEADS_BYTES ||
-      this.#values_bytes >= GROUP_VALUES_BYTES;
+      this.#values_bytes >= this.#group_bytes;
     if (full) this.finish();
   }
 

@@ -57,7 +57,7 @@ test("check says what is wrong, --repair what it drops, and then all is well", (
   const lines = found.stdout.trimEnd().split("\n");
   assert.equal(
     lines.at(-1),
-    `Pool ${pool.name} is damaged: mend it with --repair`,
+    `Pool ${pool.name} is damaged: mend it with --repair --values`,
   );
   for (
     const says of [

@@ -257,7 +257,17 @@ test("restore refuses what is no snapshot, of another version, or truncated", ()
   };
   refused(5, ["restore", pool.name, "--path", manifest]);
   writeFileSync(manifest, "hello\n");
-  refuse(5, /not one of ours/);
+  refuse(5, /its manifest is damaged/);
+  using foreign = scratch();
+  writeFileSync(join(foreign.path, "MANIFEST"), "hello\n");
+  for (const command of ["restore", "persist"]) {
+    if (command === "persist") cache("create", pool.name, "--size", "1M");
+    assert.match(
+      refused(5, [command, pool.name, "--path", foreign.path]),
+      /not one of ours/,
+    );
+  }
+  cache("destroy", pool.name, "--yes");
   writeFileSync(manifest, whole.replace('"version":2', '"version":9'));
   refuse(5, /version 9.*version 2/);
   writeFileSync(
@@ -325,6 +335,8 @@ test("persist into a place that cannot be leaves nothing behind", () => {
   const result = cortex(["cache", "persist", pool.name, "--path", file]);
   assert.notEqual(result.code, 0);
   assert.equal(readFileSync(file, "utf8"), "mine");
+  // A directory that takes none, however often it is asked.
+  refused(3, ["persist", pool.name, "--path", "/proc/none/such"]);
   mkdirSync(join(dir.path, "ro"));
   assert.equal(cacheJson("status", pool.name).last_persist_at, null);
 });

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -78,12 +79,15 @@ test("persist --all saves every pool, and one that fails keeps none from it", ()
     assert.ok(existsSync(join(snapshots, name, "MANIFEST")), name);
   }
   put(first.name, "b"), put(second.name, "b");
-  writeFileSync(join(snapshots, first.name, "MANIFEST"), "not ours\n");
+  writeFileSync(
+    join(snapshots, first.name, "MANIFEST"),
+    '{"format":"cortex-snapshot","version":9}\n',
+  );
   const failed = all();
   assert.equal(failed.stdout, "");
   assert.notEqual(failed.code, 0);
   assert.equal(mine(failed.stderr).length, 1, failed.stderr);
-  assert.match(failed.stderr, /its manifest is not one of ours/);
+  assert.match(failed.stderr, /it has format version 9/);
   const report = JSON.parse(all("--json").stdout) as { name: string }[];
   assert.ok(report.some(({ name }) => name === second.name));
   assert.ok(!report.some(({ name }) => name === first.name));
@@ -314,6 +318,28 @@ test("schedule prints a crontab that cron can read, or says what it cannot", () 
   refused(2, ["schedule", "p", "--every", "soon"]);
   refused(2, ["schedule", "../p"]);
   refused(2, ["schedule", "p", "--cron", "--systemd"]);
+  refused(2, ["schedule", "p", "--path", "/tmp/x\n* * * * * root evil #"]);
+  const relative = cache("schedule", "p", "--path", "saved/here").stdout;
+  assert.match(relative, / --path \/\S+\/saved\/here /);
+});
+
+test("a pool on disk whose file is gone says so, and can be forgotten", () => {
+  using dir = scratch();
+  using pool = poolName();
+  const file = join(dir.path, "pool");
+  cache("create", pool.name, "--size", "1M", "--tier", "disk", "--path", file);
+  rmSync(file);
+  for (const command of ["status", "persist", "put"]) {
+    const said = refused(3, [
+      command,
+      pool.name,
+      ...command === "put" ? ["k"] : [],
+    ]);
+    assert.ok(said.includes(`its file "${file}" does not exist`), said);
+    assert.match(said, /forget the pool: cortex cache destroy/);
+  }
+  cache("destroy", pool.name, "--yes");
+  refused(3, ["destroy", pool.name, "--yes"]);
 });
 
 test("schedule for a pool on disk restores nothing, and says if there is no such pool", () => {

@@ -1,5 +1,6 @@
 /** sim, hash, plan and record; matching from tokens; lifetimes on the command line. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -8,6 +9,7 @@ import {
   cacheJson,
   cortex,
   poolName,
+  PROGRAM,
   refused,
   scratch,
   start,
@@ -109,6 +111,12 @@ test("cortex hash prints a prompt's keys, one a line", () => {
     JSON.parse(tool(...args, "--scheme", "vllm", "--json")),
     { keys: vllm },
   );
+  // A pipe does not say how long it is.
+  const script = `cat '${file}' | ${
+    PROGRAM.map((word) => `'${word}'`).join(" ")
+  } hash --block-tokens 4 --tokens-file /dev/stdin`;
+  const piped = spawnSync("sh", ["-c", script], { encoding: "utf8" });
+  assert.equal(piped.stdout, sglang.join("\n") + "\n", piped.stderr);
   const salted = tool(...args, "--scheme", "vllm", "--extra", '{"salt":"s"}');
   assert.notEqual(salted, vllm.join("\n") + "\n");
   toolRefused(2, ...args, "--seed", "1");

@@ -328,3 +328,24 @@ test("isPolicyName() is not fooled by what every object has", () => {
     assert.equal(isPolicyName(name), false, name);
   }
 });
+
+test("what is pinned is not passed over again and again", () => {
+  for (const name of NAMES) {
+    const host = new Host(name, 1200);
+    for (let i = 0; i < 1000; i++) host.put(i, { priority: 5 });
+    for (let i = 1000; i < 1200; i++) host.put(i);
+    let asked = 0;
+    const mayGo = (entry: number) => (asked++, entry >= 1000);
+    for (let i = 0; i < 100; i++) assert.ok(host.evict(mayGo) >= 1000);
+    assert.ok(asked < 2000, `${name}: ${asked}`);
+  }
+});
+
+test("prefix passes over what is pinned once", () => {
+  const host = new Host("prefix", 1200);
+  for (let i = 0; i < 1200; i++) host.put(i);
+  let asked = 0;
+  const mayGo = (entry: number) => (asked++, entry >= 1000);
+  for (let i = 0; i < 100; i++) assert.ok(host.evict(mayGo) >= 1000);
+  assert.ok(asked < 2000, `${asked}`);
+});

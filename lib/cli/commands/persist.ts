@@ -60,7 +60,7 @@ export const persistCommand: CommandFactory = (context) =>
     .option("--compress <codec>", "store values compressed: zstd", codec)
     .option(
       "--lock-timeout <time>",
-      "wait for others that save or change it, such as 30s (default: 5s)",
+      "wait so long, such as 30s, for others that change it (default: 5s) or save it (not at all)",
       parseDuration("time"),
     )
     .option("--quiet", "print nothing but one line on failure")

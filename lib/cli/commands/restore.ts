@@ -46,7 +46,7 @@ export const restoreCommand: CommandFactory = (context) =>
     .addOption(new Option("--in-background").hideHelp())
     .option(
       "--lock-timeout <time>",
-      "wait for others that change the pool, such as 30s (default: 5s)",
+      "wait so long, such as 30s, for others that change it (default: 5s) or restore it (not at all)",
       parseDuration("time"),
     )
     .option("--quiet", "print nothing but one line on failure")

@@ -1,4 +1,5 @@
 import { Option } from "commander";
+import type { Platform } from "../../../ffi/platform.ts";
 import { snapshotDirectory } from "../../snapshot/location.ts";
 import { UsageError } from "../../errors.ts";
 import { findFile, isTaken } from "../../place.ts";
@@ -24,7 +25,7 @@ export const scheduleCommand: CommandFactory = (context) =>
   ))
     .argument("<name>", "name of the pool")
     .addOption(
-      new Option("--every <time>", "how often, as 30s, 15m, 6h or 1d")
+      new Option("--every <time>", "how often, as 15m, 6h or 1d")
         .argParser(duration("time")).default(15 * 60_000, "15m"),
     )
     .option("--cron", "lines for a crontab (the default)")
@@ -65,6 +66,22 @@ function noteMissing(context: Context, name: string): void {
   );
 }
 
+/** From the root on: the job runs elsewhere. */
+function checkedPath(
+  path: string | undefined,
+  platform: Platform,
+): string | undefined {
+  if (path === undefined) return undefined;
+  // deno-lint-ignore no-control-regex
+  if (!/[\x00-\x1f\x7f]/.test(path)) return platform.files.absolute(path);
+  throw new UsageError(
+    "schedule",
+    `saves to ${JSON.stringify(path)}`,
+    "neither cron nor systemd takes a path with control characters",
+    "Give another directory",
+  );
+}
+
 function makePlan(context: Context, name: string, options: Options): Plan {
   const { terminal } = context;
   const platform = context.platform();
@@ -81,7 +98,7 @@ function makePlan(context: Context, name: string, options: Options): Plan {
     ],
     every_ms: options.every,
     // Jobs have another environment than we: they are told the place.
-    path: options.path ??
+    path: checkedPath(options.path, platform) ??
       (isDefault || file !== undefined
         ? undefined
         : snapshotDirectory(platform, name)),

@@ -206,7 +206,7 @@ const verifyCommand: CommandFactory = (context) =>
           ? `Generation ${report.generation} is whole: ${whole}, read in ${
             duration(took_ms)
           }`
-          : `Generation ${report.generation} is damaged: ${whole} are whole`,
+          : `Damaged: of generation ${report.generation}, ${whole} are whole`,
       ].join("\n"),
     );
     if (!report.ok) throw new Exit(EXIT_CORRUPT);
