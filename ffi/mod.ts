@@ -36,6 +36,13 @@ function bindLibc(): Libc {
   try {
     return bind();
   } catch (error) {
+    const { name } = error as Error;
+    if (name === "NotCapable" || name === "PermissionDenied") {
+      throw new Error(
+        "Cannot start cortex: it may not call libc; give it deno's --allow-all, or -A",
+        { cause: error },
+      );
+    }
     throw new Error(
       "Cannot start cortex: it needs Linux on x86-64 or arm64 with glibc 2.28 or newer",
       { cause: error },

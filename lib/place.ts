@@ -6,7 +6,7 @@
  * @module
  */
 import type { Fd, FileStat, Platform } from "../ffi/platform.ts";
-import { ExistsError, isOsError } from "./errors.ts";
+import { ExistsError, isOsError, NotFoundError } from "./errors.ts";
 import { toHex } from "./hex.ts";
 import { shellWord } from "./shell.ts";
 import { findStateHome, stateHome } from "./state_home.ts";
@@ -186,6 +186,14 @@ function buildOnDisk(
   const [, directory = "", base = file] = /^(.*\/)?([^/]+)$/.exec(file) ?? [];
   const prefix = `.${base}.`;
   const building = `${directory}${prefix}${suffix}`;
+  if (!files.exists(directory || ".")) {
+    throw new NotFoundError(
+      "create",
+      `pool ${JSON.stringify(name)}`,
+      `the directory of its file ${JSON.stringify(file)} does not exist`,
+      "Make it, or mount its disk",
+    );
+  }
   sweep(platform, files.list(directory || "."), prefix, {
     open: (name) => platform.openFile(directory + name),
     remove: (name) => files.remove(directory + name),

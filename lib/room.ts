@@ -61,6 +61,14 @@ function needs(core: Core, plan: Plan): string {
 }
 
 function noMemory(core: Core, plan: Plan): NoMemoryError {
+  if (core.identity.tier === "disk") {
+    return new NoMemoryError(
+      "put",
+      `entry ${showKey(plan.key)}`,
+      `its pool's disk has no room left for its ${needs(core, plan)}`,
+      "Free some of that disk",
+    );
+  }
   return new NoMemoryError(
     "put",
     `entry ${showKey(plan.key)}`,

@@ -13,7 +13,12 @@ import {
   versionFacts,
 } from "./host.ts";
 import { memoryLimitFact, shmFacts } from "./memory.ts";
-import { litterFact, poolFacts, snapshotFact } from "./pools.ts";
+import {
+  damagedSnapshotFacts,
+  litterFact,
+  poolFacts,
+  snapshotFact,
+} from "./pools.ts";
 
 export { assist } from "./atomics.ts";
 export type { Fact } from "./fact.ts";
@@ -35,6 +40,7 @@ export function examine(
     ...versionFacts(platform),
     atomicsFact(platform, start),
     snapshotFact(platform, pools.used_bytes),
+    ...damagedSnapshotFacts(platform),
     ...pools.facts,
     litter,
   ];

@@ -7,10 +7,12 @@ import { OsError, type Platform } from "../../ffi/platform.ts";
 import type { PoolStatus } from "../describe.ts";
 import { CortexError } from "../errors.ts";
 import { collectLitter } from "../litter/mod.ts";
+import { snapshotDirectories } from "../litter/snapshots.ts";
 import { isLost } from "../place.ts";
 import { Pool } from "../pool.ts";
 import { segmentOf } from "../segment.ts";
 import { openSnapshotDirectory } from "../snapshot/directory.ts";
+import { readCatalogue } from "../snapshot/generations.ts";
 import { snapshotsDirectory } from "../snapshot/location.ts";
 import { formatBytes } from "../units.ts";
 import { attention, type Fact, fine } from "./fact.ts";
@@ -98,6 +100,28 @@ export function litterFact(platform: Platform): Fact {
     `crashes left ${things}, ${formatBytes(freed_bytes)}`,
     "cortex cache gc (with --dry-run it only says what)",
   );
+}
+
+/** Snapshots at the default place that cannot be read, or of which a manifest cannot. */
+export function damagedSnapshotFacts(platform: Platform): Fact[] {
+  const facts: Fact[] = [];
+  for (const directory of snapshotDirectories(platform)) {
+    const name = directory.slice(directory.lastIndexOf("/") + 1);
+    const topic = `snapshot ${name}`;
+    const remedy = `cortex cache persist ${name}, which saves it anew`;
+    try {
+      const { damaged } = readCatalogue(platform, directory, "read");
+      if (damaged.length === 0) continue;
+      const which = damaged.join(" and ");
+      facts.push(attention(topic, `${which}: damaged (checksum)`, remedy));
+    } catch (error) {
+      if (!(error instanceof CortexError)) throw error;
+      if (error.code === "NOT_FOUND") continue; // empty, or gone meanwhile
+      const text = error.message.replace(/^Cannot [^:]*: /, "");
+      facts.push(attention(topic, text, error.hint ?? remedy));
+    }
+  }
+  return facts;
 }
 
 /** The default place of snapshots: who may write to it, and how much room it has. */

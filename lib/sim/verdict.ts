@@ -13,14 +13,23 @@ const WORTH_MIN = 0.01;
  * gives it hardly any more hits. `curves` are those of policies alone.
  */
 export function verdict(curves: readonly Curve[], label: Label): string {
+  const isHit = curves.some(({ points }) =>
+    points.some(({ rate }) => rate > 0)
+  );
+  if (!isHit) return "nothing is hit, whatever the policy and the size";
   const best = bestAtMost(curves);
-  const { name, points } = best.curve;
+  const { points } = best.curve;
+  const isAlike = curves.length > 1 &&
+    curves.every((curve) =>
+      curve.points.every(({ rate }, at) => rate === points[at]!.rate)
+    );
   const where = points.length === 1
     ? `at ${label(points[0]!.room)}`
     : best.sizes === points.length
     ? "at every size"
     : `at ${best.sizes} of ${points.length} sizes`;
-  return `${name} is best ${where}${enough(best.curve, label)}`;
+  const who = isAlike ? "the policies are alike" : `${best.curve.name} is best`;
+  return `${who} ${where}${enough(best.curve, label)}`;
 }
 
 /** Of equal ones the first. */
@@ -39,7 +48,6 @@ function bestAtMost(curves: readonly Curve[]) {
 function enough({ points }: Curve, label: Label): string {
   const last = points.at(-1)!;
   if (points.length === 1) return "";
-  if (last.rate === 0) return "; nothing is hit at any size";
   const first = points.find(({ rate }) => last.rate - rate < WORTH_MIN)!;
   return first === last
     ? `; memory pays up to the largest, ${label(last.room)}`

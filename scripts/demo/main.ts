@@ -29,11 +29,12 @@ interface Ran {
 
 function execute(command: string, args: readonly string[]): Ran {
   const begun = performance.now();
-  const { status, stdout, stderr } = spawnSync(command, args, {
+  const { status, signal, stdout, stderr } = spawnSync(command, args, {
     encoding: "utf8",
   });
   const took_ms = performance.now() - begun;
   if (status === 0) return { stdout, took_ms };
+  if (signal) throw new Error(`The demo was ended by ${signal}`);
   throw new Error(
     `${[command, ...args].join(" ")} failed:\n${stdout}${stderr}`,
   );
@@ -151,6 +152,8 @@ function runJob(model: string, snapshot: string): void {
 }
 
 function main(): void {
+  // The step that runs ends by it; we go on to remove what was made.
+  process.on("SIGINT", () => {});
   if (installEngine()) console.log("Installed the engine into .tools/llama");
   const scratch = mkdtempSync(join(tmpdir(), "cortex-demo-"));
   const models = join(ROOT, ".tools", "models");

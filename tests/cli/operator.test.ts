@@ -314,6 +314,11 @@ test("doctor finds each thing that needs attention, and says a remedy for each",
       "mkdir -p $CORTEX_HOME/snapshots; chmod 777 $CORTEX_HOME/snapshots",
       /any user can write to it/,
     ],
+    [
+      "snapshot p",
+      "cortex cache create p --size 1M; echo | cortex cache put p a; cortex cache persist p; : > $CORTEX_HOME/snapshots/p/MANIFEST",
+      /^MANIFEST: damaged/,
+    ],
     ["pool x", "echo hello > /dev/shm/cortex.x", /^it is not a cortex pool$/],
     [
       "pool p",

@@ -23,11 +23,18 @@ test("verdict() names the policy that is best at most sizes, and where more is l
   );
   assert.equal(
     says(curve("lru", 0.1, 0.3), curve("prefix", 0.1, 0.3)),
-    "lru is best at every size; memory pays up to the largest, 100",
-    "of equal ones the first",
+    "the policies are alike at every size; memory pays up to the largest, 100",
+  );
+  assert.equal(
+    says(curve("lru", 0.1, 0.4), curve("prefix", 0.2, 0.3)),
+    "lru is best at 1 of 2 sizes; memory pays up to the largest, 100",
+    "of those that are best as often the first",
   );
   assert.equal(says(curve("lru", 0.3)), "lru is best at 10");
-  assert.match(says(curve("lru", 0, 0)), /; nothing is hit at any size$/);
+  assert.equal(
+    says(curve("lru", 0, 0), curve("prefix", 0, 0)),
+    "nothing is hit, whatever the policy and the size",
+  );
 });
 
 test("textChart() has round rates, one row in two or three, and says what x is", () => {

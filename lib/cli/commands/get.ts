@@ -18,9 +18,13 @@ export const getCommand: CommandFactory = (context) =>
   ))
     .argument("<name>", "name of the pool")
     .argument("<key>", "key of the entry", parseKey)
-    .option("--output <file>", "write the value to this file")
+    .option(
+      "--output <file>",
+      "write the value to this file; - is standard output",
+    )
     .action(async (name: string, key: string, options: Options) => {
-      const { output, json } = options;
+      const { json } = options;
+      const output = options.output === "-" ? undefined : options.output;
       if (json && output === undefined) {
         throw new UsageError(
           "print",

@@ -22,7 +22,10 @@ export const putCommand: CommandFactory = (context) =>
   ))
     .argument("<name>", "name of the pool")
     .argument("<key>", "key of the entry, up to 1,024 bytes", parseKey)
-    .option("--file <file>", "read the value from this file")
+    .option(
+      "--file <file>",
+      "read the value from this file; - is standard input",
+    )
     .option("--parent <key>", "key of the entry that this one extends")
     .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
     .option(
@@ -40,7 +43,7 @@ export const putCommand: CommandFactory = (context) =>
       const options = { ...given, ttl_ms: given.ttl };
       const { file } = options;
       using pool = Pool.open(name, { platform: context.platform() });
-      const size_bytes = file === undefined
+      const size_bytes = file === undefined || file === "-"
         ? putBytes(pool, key, readInput(context), options)
         : putFile(pool, key, context.platform(), file, options);
       print(
