@@ -133,7 +133,8 @@ const STEPS: readonly Step[] = [
 ];
 
 /** Lines of Bun and of Deno that say that a test, or its file, was run. */
-const WENT_WELL = /^\(pass\) | \.\.\. ok \(|^\S+\.test\.ts:$|^\s*$/;
+const WENT_WELL =
+  /^\(pass\) | \.\.\. ok \(|^running \d+ tests? |^\S+\.test\.ts:$|^\s*$/;
 
 /** Sums the outermost suites of a JUnit report. */
 function readReport(path: string): Tally | undefined {

@@ -19,7 +19,8 @@ function save(
   } = {},
 ): void {
   const { size_bytes = 3000, priorities = false, ...rest } = options;
-  using pool = Pool.create(place.name, { size: "4M", ...rest });
+  // So large that its records are written in one group, heads first.
+  using pool = Pool.create(place.name, { size: "32M", ...rest });
   for (let i = 0; i < count; i++) {
     pool.put(`key-${i}`, bytesOf(i, size_bytes), {
       priority: priorities ? i % 4 : 0,
