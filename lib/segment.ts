@@ -286,9 +286,22 @@ export function destroySegment(
   name: string,
   timeout_ms: number,
 ): void {
-  checkName(name, "destroy");
-  const isInMemory = platform.listSegments().includes(segmentOf(name));
-  if (!isInMemory && isLost(platform, name)) return forgetLost(platform, name);
+  try {
+    destroyFound(platform, name, timeout_ms);
+  } catch (error) {
+    if (!(error instanceof NotFoundError)) throw error;
+    onHost("destroy", showPool(name), () => {
+      if (!isLost(platform, name)) throw error;
+      forgetLost(platform, name);
+    });
+  }
+}
+
+function destroyFound(
+  platform: Platform,
+  name: string,
+  timeout_ms: number,
+): void {
   withFile(platform, name, "destroy", (fd, _, place) => {
     const mapping = platform.map(fd, PAGE_BYTES);
     try {
