@@ -255,7 +255,7 @@ class Prefix implements Policy {
       : tick - this.#depth[entry]! * DEPTH_TICKS;
     position[entry] = Math.max(position[entry]!, moment);
     this.#last[entry] = tick;
-    this.#numbers[LATEST] = Math.max(this.#numbers[LATEST]!, tick);
+    this.#numbers[LATEST] = tick; // no maximum: a wrong one heals
     this.#uses[entry] = Math.min(uses, USES_MAX);
     fame[entry] = Math.log2(this.#uses[entry]!);
   }
