@@ -6,10 +6,10 @@
  * @module
  */
 
-/** Bits `from` up to, not including, `to` of one word; `0 <= from < to <= 32`. */
-function mask(from: number, to: number): number {
-  const upper = to === 32 ? 0xffff_ffff : (1 << to) - 1;
-  return (upper & ~((1 << from) - 1)) >>> 0;
+/** The bits from index `at` on, to the end of its word or to index `end`. */
+function bitsFrom(at: number, end: number): number {
+  const from = -1 << (at & 31);
+  return end <= (at | 31) ? from & ~(-1 << (end & 31)) : from;
 }
 
 export function countBits(word: number): number {
@@ -37,41 +37,38 @@ export class Bitmap {
     return (this.words[index >>> 5]! >>> (index & 31) & 1) === 1;
   }
 
-  /** Sets `count` bits from `start` on. */
+  /** Sets `count` bits from `start` on, by plain stores: under the pool's lock. */
   set(start: number, count: number): void {
-    // A committed block may be noted by two processes at once, without the lock.
-    this.#eachWord(start, count, (word, bits) => {
-      Atomics.or(this.words, word, bits);
-    });
+    const { words } = this, end = this.#end(start, count);
+    for (let at = start; at < end; at = (at | 31) + 1) {
+      words[at >>> 5]! |= bitsFrom(at, end);
+    }
   }
 
+  /** As `set`. */
   clear(start: number, count: number): void {
-    this.#eachWord(start, count, (word, bits) => {
-      Atomics.and(this.words, word, ~bits);
-    });
+    const { words } = this, end = this.#end(start, count);
+    for (let at = start; at < end; at = (at | 31) + 1) {
+      words[at >>> 5]! &= ~bitsFrom(at, end);
+    }
   }
 
   /** Whether every one of `count` bits from `start` on is set. */
   all(start: number, count: number): boolean {
-    // Without `#eachWord`: every hit asks this of its blocks.
-    const end = this.#end(start, count);
-    for (let at = start; at < end;) {
-      const word = at >>> 5;
-      const next = Math.min(end, (word + 1) * 32);
-      const bits = mask(at & 31, next - word * 32);
-      if ((this.words[word]! & bits) >>> 0 !== bits) return false;
-      at = next;
+    const { words } = this, end = this.#end(start, count);
+    for (let at = start; at < end; at = (at | 31) + 1) {
+      if (~words[at >>> 5]! & bitsFrom(at, end)) return false;
     }
     return true;
   }
 
   /** Whether any one of `count` bits from `start` on is set. */
   any(start: number, count: number): boolean {
-    let any = false;
-    this.#eachWord(start, count, (word, bits) => {
-      if ((this.words[word]! & bits) !== 0) any = true;
-    });
-    return any;
+    const { words } = this, end = this.#end(start, count);
+    for (let at = start; at < end; at = (at | 31) + 1) {
+      if (words[at >>> 5]! & bitsFrom(at, end)) return true;
+    }
+    return false;
   }
 
   clearAll(): void {
@@ -87,20 +84,6 @@ export class Bitmap {
     let total = 0;
     for (const word of this.words) total += countBits(word);
     return total;
-  }
-
-  #eachWord(
-    start: number,
-    count: number,
-    visit: (word: number, bits: number) => void,
-  ): void {
-    const end = this.#end(start, count);
-    for (let at = start; at < end;) {
-      const word = at >>> 5;
-      const next = Math.min(end, (word + 1) * 32);
-      visit(word, mask(at & 31, next - word * 32));
-      at = next;
-    }
   }
 
   #end(start: number, count: number): number {

@@ -2,6 +2,10 @@
  * What is remembered of entries that were evicted: 64 bits of the key's hash and
  * a little more, first in, first out.
  *
+ * They lie in a ring, and are chained by bucket, youngest first. Nothing is taken
+ * out of a chain: it ends where a place has been written anew, as the window of
+ * an LZ77 compressor does (Deutsch, RFC 1951, section 4).
+ *
  * @module
  */
 import type { Memory } from "./memory.ts";
@@ -14,6 +18,13 @@ export interface Ghost {
   readonly note: number;
 }
 
+/** One, with the hash of its key, and the room that its entry took. */
+export interface KnownGhost extends Ghost {
+  readonly low: number;
+  readonly high: number;
+  readonly weight: number;
+}
+
 /** Words of a ghost that lie side by side, as a look-up needs them together. */
 const LOW = 0, HIGH = 1, USES = 2, NEXT = 3, WORDS = 4;
 
@@ -23,17 +34,19 @@ const CHAIN_MAX = 256;
 /** A memory of at most `capacity` ghosts. */
 export class Ghosts {
   readonly capacity: number;
-  /** Hash, uses, and the next ghost in the same bucket, plus one. */
+  /** Hash, uses, and the next older ghost in the same bucket, plus one. */
   readonly #words: Uint32Array;
   readonly #note: Uint32Array;
   /** Weights plus one, so that 0 is a free place. */
   readonly #weight: Float32Array;
-  /** The first ghost of each, plus one. */
+  /** The youngest ghost of each, plus one. */
   readonly #buckets: Uint32Array;
   readonly #mask: number;
   /** Next place to write, the oldest, and how many. */
   readonly #ends: Uint32Array;
   readonly #total: Float64Array;
+  /** Of no use, but that what goes into it must be fetched. */
+  #fetched = 0;
 
   constructor(memory: Memory, capacity: number) {
     this.capacity = capacity;
@@ -54,6 +67,11 @@ export class Ghosts {
   /** Sum of the weights. */
   get weight(): number {
     return this.#total[0]!;
+  }
+
+  /** Has the processor fetch what `add` will touch: misses of many overlap. */
+  fetch(low: number): void {
+    this.#fetched ^= this.#buckets[low & this.#mask]!;
   }
 
   /** Remembers one; there must be room (see `dropOldest`). */
@@ -88,40 +106,33 @@ export class Ghosts {
   /** Finds one and forgets it. */
   take(low: number, high: number): Ghost | undefined {
     const at = this.#find(low, high);
-    return at === -1 ? undefined : this.#forget(at);
+    if (at === -1) return undefined;
+    const ghost = this.#ghost(at);
+    this.#forget(at);
+    return ghost;
   }
 
   /** Forgets the oldest; `undefined` if there is none. */
-  dropOldest():
-    | (Ghost & { low: number; high: number; weight: number })
-    | undefined {
+  dropOldest(): KnownGhost | undefined {
     const { capacity } = this;
     for (let steps = 0; steps < capacity && this.count > 0; steps++) {
       const at = this.#ends[1]! % capacity;
       this.#ends[1] = (at + 1) % capacity;
       if (this.#weight[at] === 0) continue; // taken meanwhile
-      const low = this.#words[WORDS * at + LOW]!;
-      const high = this.#words[WORDS * at + HIGH]!;
-      const weight = this.#weight[at]! - 1;
-      const { uses, note } = this.#forget(at);
-      return { uses, note, low, high, weight };
+      const ghost = this.#ghost(at);
+      this.#forget(at);
+      return ghost;
     }
     this.#ends[2] = 0; // whatever shared memory said
     return undefined;
   }
 
   /** Every one, oldest first. */
-  *all(): Generator<Ghost & { low: number; high: number; weight: number }> {
+  *all(): Generator<KnownGhost> {
     for (let step = 0; step < this.capacity; step++) {
       const at = (this.#ends[1]! + step) % this.capacity;
       if (this.#weight[at] === 0) continue;
-      yield {
-        low: this.#words[WORDS * at + LOW]!,
-        high: this.#words[WORDS * at + HIGH]!,
-        weight: this.#weight[at]! - 1,
-        uses: this.#words[WORDS * at + USES]!,
-        note: this.#note[at]!,
-      };
+      yield this.#ghost(at);
     }
   }
 
@@ -129,51 +140,47 @@ export class Ghosts {
   revise(change: (ghost: Ghost) => number): void {
     for (let at = 0; at < this.capacity; at++) {
       if (this.#weight[at] === 0) continue;
-      this.#note[at] = change({
-        uses: this.#words[WORDS * at + USES]!,
-        note: this.#note[at]!,
-      });
+      this.#note[at] = change(this.#ghost(at));
     }
   }
 
   #find(low: number, high: number): number {
-    const words = this.#words;
-    let link = this.#buckets[low & this.#mask] ?? 0;
-    for (let steps = 0; link !== 0 && steps < CHAIN_MAX; steps++) {
-      const word = WORDS * (link - 1);
+    const words = this.#words, bucket = low & this.#mask;
+    let link = this.#buckets[bucket] ?? 0;
+    for (let steps = 0, age = -1; link !== 0 && steps < CHAIN_MAX; steps++) {
+      const at = link - 1, word = WORDS * at;
+      const isOlder = this.#age(at) > age;
+      // A place that was written anew, if not in another bucket, is younger.
+      if (!isOlder || (words[word + LOW]! & this.#mask) !== bucket) return -1;
       if (words[word + LOW] === low && words[word + HIGH] === high) {
-        return link - 1;
+        return this.#weight[at]! > 0 ? at : -1;
       }
+      age = this.#age(at);
       link = words[word + NEXT] ?? 0;
     }
     return -1;
   }
 
-  #forget(at: number): Ghost {
-    this.#unlink(at);
+  /** How many places were written after this one, at most. */
+  #age(at: number): number {
+    const age = this.#ends[0]! - 1 - at;
+    return age < 0 ? age + this.capacity : age;
+  }
+
+  #ghost(at: number): KnownGhost {
+    const words = this.#words, word = WORDS * at;
+    return {
+      low: words[word + LOW]!,
+      high: words[word + HIGH]!,
+      uses: words[word + USES]!,
+      weight: this.#weight[at]! - 1,
+      note: this.#note[at]!,
+    };
+  }
+
+  #forget(at: number): void {
     this.#total[0]! -= this.#weight[at]! - 1;
     this.#weight[at] = 0;
     this.#ends[2] = Math.max(0, this.count - 1);
-    const uses = this.#words[WORDS * at + USES]!;
-    return { uses, note: this.#note[at]! };
-  }
-
-  /** Takes a ghost out of its bucket. */
-  #unlink(at: number): void {
-    const words = this.#words;
-    const bucket = words[WORDS * at + LOW]! & this.#mask;
-    const next = words[WORDS * at + NEXT]!;
-    let link = this.#buckets[bucket]!;
-    if (link === at + 1) {
-      this.#buckets[bucket] = next;
-      return;
-    }
-    for (let steps = 0; link !== 0 && steps < CHAIN_MAX; steps++) {
-      const word = WORDS * (link - 1) + NEXT;
-      link = words[word] ?? 0;
-      if (link !== at + 1) continue;
-      words[word] = next;
-      return;
-    }
   }
 }

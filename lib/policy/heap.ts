@@ -53,23 +53,30 @@ export abstract class Heap {
     return place !== 0 && place <= size && this.#slots[place - 1] === entry;
   }
 
-  /** An entry's turn is later than it was: puts it where it belongs. */
-  postpone(entry: number): void {
+  /**
+   * An entry's turn is later than it was: puts it where it belongs. False if it
+   * is not in this heap.
+   */
+  postpone(entry: number): boolean {
+    if (!this.has(entry)) return false;
     this.#sink(this.#places[entry]! - 1);
+    return true;
   }
 
-  /** Takes out an entry that is in this heap. */
-  remove(entry: number): void {
+  /** Takes an entry out; false if it is not in this heap. */
+  remove(entry: number): boolean {
+    const slots = this.#slots, last = this.size - 1;
+    if (last < 0) return false;
     const place = this.#places[entry]! - 1;
-    const last = this.size - 1;
-    if (!(place >= 0 && place <= last)) return; // of no entry, it is NaN
-    const moved = this.#slots[last]!;
+    // Of no entry, it is NaN.
+    if (!(place >= 0 && place <= last && slots[place] === entry)) return false;
+    const moved = slots[last]!;
     this.#size[0] = last;
     this.#places[entry] = 0;
-    if (place === last) return;
-    this.#slots[place] = moved;
-    this.#rise(place);
-    this.#sink(this.#places[moved]! - 1);
+    if (place === last) return true;
+    slots[place] = moved;
+    this.#sink(place, 0);
+    return true;
   }
 
   /** Puts everything in order again, after keys have changed. */
@@ -104,44 +111,38 @@ export abstract class Heap {
     return found;
   }
 
-  #rise(place: number): void {
-    const slots = this.#slots, entry = slots[place]!;
-    while (place > 0) {
-      const above = (place - 1) >> 1;
-      if (!this.before(entry, slots[above]!)) break;
-      this.#set(place, slots[above]!);
+  /** Moves an entry up to where it belongs, not above `top`. */
+  #rise(place: number, top = 0): void {
+    const slots = this.#slots, places = this.#places, entry = slots[place]!;
+    while (place > top) {
+      const above = (place - 1) >> 1, other = slots[above]!;
+      if (!this.before(entry, other)) break;
+      slots[place] = other;
+      places[other] = place + 1;
       place = above;
     }
-    this.#set(place, entry);
+    slots[place] = entry;
+    places[entry] = place + 1;
   }
 
   /**
    * Down to the end, and up again to where it belongs: what sinks comes from the
    * end most often, so this compares half as much (Wegener, 1993).
    */
-  #sink(place: number): void {
-    if (place < 0) return; // in no heap, whatever shared memory said before
-    const slots = this.#slots, size = this.size, entry = slots[place]!;
-    const top = place;
+  #sink(place: number, top = place): void {
+    const slots = this.#slots, places = this.#places, size = this.size;
+    const entry = slots[place]!;
     for (let below = 2 * place + 1; below < size; below = 2 * place + 1) {
-      if (below + 1 < size && this.before(slots[below + 1]!, slots[below]!)) {
-        below++;
+      let other = slots[below]!;
+      if (below + 1 < size && this.before(slots[below + 1]!, other)) {
+        other = slots[++below]!;
       }
-      this.#set(place, slots[below]!);
+      slots[place] = other;
+      places[other] = place + 1;
       place = below;
     }
-    while (place > top) {
-      const above = (place - 1) >> 1;
-      if (!this.before(entry, slots[above]!)) break;
-      this.#set(place, slots[above]!);
-      place = above;
-    }
-    this.#set(place, entry);
-  }
-
-  #set(place: number, entry: number): void {
-    this.#slots[place] = entry;
-    this.#places[entry] = place + 1;
+    slots[place] = entry;
+    this.#rise(place, top);
   }
 }
 
@@ -157,7 +158,7 @@ export class KeyHeap extends Heap {
 
   /** Puts an entry in, or elsewhere if it is there. */
   put(entry: number, key: number): void {
-    if (this.has(entry)) this.remove(entry);
+    this.remove(entry);
     this.keys[entry] = key;
     this.add(entry);
   }

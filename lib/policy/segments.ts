@@ -78,10 +78,10 @@ class RankHeap extends Heap {
     super.add(entry);
   }
 
-  override remove(entry: number): void {
-    if (!this.has(entry)) return;
-    this.#numbers[WEIGHT]! -= this.#ranks.weight[entry]!;
-    super.remove(entry);
+  override remove(entry: number): boolean {
+    const isThere = super.remove(entry);
+    if (isThere) this.#numbers[WEIGHT]! -= this.#ranks.weight[entry]!;
+    return isThere;
   }
 
   protected override before(a: number, b: number): boolean {
@@ -154,10 +154,7 @@ export class Segments {
 
   /** An entry was used: its ranks have grown. */
   use(entry: number): void {
-    if (this.#kept.has(entry)) {
-      this.#kept.postpone(entry);
-      return;
-    }
+    if (this.#kept.postpone(entry)) return;
     this.#probation.remove(entry);
     this.#kept.add(entry);
     this.#settle();
@@ -165,13 +162,12 @@ export class Segments {
 
   /** An entry's turn is later than it was, for another reason than a use. */
   postpone(entry: number): void {
-    if (this.#probation.has(entry)) this.#probation.postpone(entry);
-    else if (this.#kept.has(entry)) this.#kept.postpone(entry);
+    if (!this.#probation.postpone(entry)) this.#kept.postpone(entry);
   }
 
-  remove(entry: number): void {
-    if (this.#probation.has(entry)) this.#probation.remove(entry);
-    else if (this.#kept.has(entry)) this.#kept.remove(entry);
+  /** Takes an entry out; false if it is in neither. */
+  remove(entry: number): boolean {
+    return this.#probation.remove(entry) || this.#kept.remove(entry);
   }
 
   /** The first to go, or -1. */
@@ -194,8 +190,7 @@ export class Segments {
     for (let moves = 0; moves < MOVES_MAX; moves++) {
       if (this.#kept.weight > kept_max) {
         const least = this.#kept.top();
-        if (!this.#kept.has(least)) return; // whatever shared memory says
-        this.#kept.remove(least);
+        if (!this.#kept.remove(least)) return; // whatever shared memory says
         this.#probation.add(least);
         continue;
       }
