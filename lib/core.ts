@@ -39,6 +39,7 @@ import {
 } from "./lifecycle.ts";
 import { PAGE_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
+import { OwnRecords } from "./own_records.ts";
 import { Memory } from "./policy/memory.ts";
 import { Replacement } from "./policy/replacement.ts";
 import { rebuild } from "./recovery.ts";
@@ -72,6 +73,7 @@ export class Core {
   readonly committed: Bitmap;
   readonly links: Links;
   readonly table: EntryTable;
+  readonly own: OwnRecords;
   readonly index: KeyIndex;
   readonly contents: Contents;
   readonly slots: Slots;
@@ -121,6 +123,7 @@ export class Core {
     );
     this.links = new Links(control, geometry);
     this.table = new EntryTable(control, geometry, platform);
+    this.own = new OwnRecords(this.table);
     this.index = new KeyIndex(control, geometry, this.links);
     this.contents = new Contents(mapping, geometry, this.table);
     this.slots = new Slots(platform, fd, control, geometry, this.header);
@@ -241,7 +244,7 @@ export class Core {
 
   #changeLocked<T>(run: () => T): T {
     if (this.header.get("dirty") !== 0) rebuild(this);
-    this.header.set("dirty", 1);
+    this.header.publish("dirty", 1);
     try {
       if (this.header.get("doomed") > 0) sweepDoomed(this);
       this.#abortAbandoned();
@@ -265,7 +268,7 @@ export class Core {
 
   #settle(): void {
     this.header.setStat("modified_at", this.platform.now());
-    this.header.set("dirty", this.#suspected ? 1 : 0);
+    this.header.publish("dirty", this.#suspected ? 1 : 0);
     this.#suspected = false;
   }
 

@@ -28,6 +28,13 @@ export interface EntryFields {
   readonly expires_at?: number;
 }
 
+/** Lengths of the three parts of an entry's text. */
+export interface TextLengths {
+  readonly key_bytes: number;
+  readonly parent_bytes: number;
+  readonly meta_bytes: number;
+}
+
 /** The parent of an entry that has none. */
 export const NO_PARENT: EncodedKey = {
   bytes: new Uint8Array(),

@@ -12,7 +12,11 @@ import type { Extent } from "./allocator.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Control } from "./control.ts";
 import type { Geometry } from "./geometry.ts";
-import { type EntryFields, fillRecord } from "./entry_fields.ts";
+import {
+  type EntryFields,
+  fillRecord,
+  type TextLengths,
+} from "./entry_fields.ts";
 import {
   EntryState,
   EXTENTS_MAX,
@@ -29,13 +33,6 @@ import { storedBytes } from "./stored.ts";
 
 /** An entry's number: the index of its record. */
 export type EntryNumber = number;
-
-/** Lengths of the three parts of an entry's text. */
-export interface TextLengths {
-  readonly key_bytes: number;
-  readonly parent_bytes: number;
-  readonly meta_bytes: number;
-}
 
 const STATE = RECORD.state >> 2, GENERATION = RECORD.generation >> 2;
 const KEY_HASH = RECORD.key_hash >> 2;
@@ -56,6 +53,8 @@ export class EntryTable {
   readonly #committed: Bitmap;
   /** By entry: its generation when it was seen to be whole, plus one. */
   #seenWhole: Float64Array | undefined;
+  /** Of no use, but that what goes into it must be fetched. */
+  #fetched = 0;
 
   constructor(
     control: Control,
@@ -75,6 +74,12 @@ export class EntryTable {
       geometry.blocks,
     );
     this.count = geometry.max_entries;
+  }
+
+  /** Has the processor fetch what an eviction will touch: misses of many overlap. */
+  fetch(entry: EntryNumber): void {
+    const at = this.#word(entry);
+    this.#fetched ^= this.#u32[at]! ^ this.#u32[at + KEY_HASH]!;
   }
 
   state(entry: EntryNumber): number {
@@ -248,6 +253,7 @@ export class EntryTable {
     entry: EntryNumber,
     field:
       | "flags"
+      | "crc"
       | "value_crc"
       | "text_crc"
       | "tokens"

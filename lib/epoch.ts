@@ -35,7 +35,7 @@ export function beginEpoch(core: Core): void {
   if (core.identity.tier !== "disk") return;
   const bootId = bootIdOf(core);
   if (core.header.bootId === bootId) return;
-  core.header.set("epoch", epochOf(core.platform, bootId));
+  core.header.publish("epoch", epochOf(core.platform, bootId));
   backAgain(core);
   rebuild(core);
   // Last: whoever dies before this, the next one does it all once more.

@@ -13,7 +13,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { usableBlocks } from "./geometry.ts";
 import { BLOCKS_PER_PAGE, EntryState } from "./layout.ts";
-import { doomEntry, noteRoom, reapDeadSlots } from "./lifecycle.ts";
+import { evictEntries, noteRoom, reapDeadSlots } from "./lifecycle.ts";
 import type { PolicyName } from "./policy/mod.ts";
 import { rehearse, resetPolicy } from "./replacing.ts";
 
@@ -23,12 +23,23 @@ export interface Evicted {
   readonly blocks: number;
 }
 
+/** Victims that are chosen, and then withdrawn, together. */
+const BATCH = 64;
+
 /** Whether an entry may go: sealed, and pinned by nobody. */
 function evictable(core: Core): (entry: EntryNumber) => boolean {
   const { table, slots } = core;
   return (entry) =>
     entry < table.count && table.state(entry) === EntryState.SEALED &&
     !slots.isPinned(entry);
+}
+
+/**
+ * As `evictable`, of entries that the policy holds, which are sealed unless its
+ * part of the pool is damaged: no record is looked at yet.
+ */
+function choosable({ table, slots }: Core): (entry: EntryNumber) => boolean {
+  return (entry) => entry < table.count && !slots.isPinned(entry);
 }
 
 /**
@@ -40,15 +51,18 @@ function nextVictim(
   mayGo: (entry: EntryNumber) => boolean,
   now: number,
 ): EntryNumber | -1 {
-  const { replacement, table } = core;
-  const victim = replacement.victim(mayGo, now);
-  if (victim !== -1) return victim;
-  for (let entry = 0; entry < table.count; entry++) {
-    if (!mayGo(entry)) continue;
-    resetPolicy(core);
-    return replacement.victim(mayGo, now);
+  const victim = core.replacement.victim(mayGo, now);
+  if (victim !== -1 || !someMayGo(core)) return victim;
+  resetPolicy(core);
+  return core.replacement.victim(mayGo, now);
+}
+
+function someMayGo(core: Core): boolean {
+  const mayGo = evictable(core);
+  for (let entry = 0; entry < core.table.count; entry++) {
+    if (mayGo(entry)) return true;
   }
-  return -1;
+  return false;
 }
 
 /**
@@ -61,29 +75,85 @@ export function evictBlocks(
   dryRun: boolean,
 ): Evicted {
   reapDeadSlots(core);
-  const { identity, replacement, table } = core;
   // Only the pool's own policy is told of what it learns by this.
-  const isOwn = policy === identity.policy && !dryRun;
-  const order = isOwn ? replacement : rehearse(core, policy);
-  order.tellUses();
-  const mayGo = evictable(core), now = core.platform.now();
+  return policy === core.identity.policy && !dryRun
+    ? evictByOwn(core, blocks)
+    : evictByRehearsal(core, blocks, policy, dryRun);
+}
+
+function evictByOwn(core: Core, blocks: number): Evicted {
+  core.replacement.tellUses();
   let entries = 0, freed = 0;
   while (freed < blocks) {
-    const entry = isOwn
-      ? nextVictim(core, mayGo, now)
-      : order.victim(mayGo, now);
-    if (entry === -1) break;
-    entries++;
-    freed += table.blocks(entry);
-    if (!isOwn) order.remove(entry, true);
-    if (!dryRun) evictOne(core, entry);
+    const gone = evictBatch(core, { blocks: blocks - freed });
+    if (gone.length === 0) break;
+    entries += gone.length;
+    freed += blocksOf(core, gone);
   }
   return { entries, blocks: freed };
 }
 
-function evictOne(core: Core, entry: EntryNumber): void {
-  doomEntry(core, entry, true);
-  core.header.addStat("evictions", 1);
+/** Of entries that have gone just now: their records say still what they were. */
+function blocksOf({ table }: Core, gone: readonly EntryNumber[]): number {
+  return gone.reduce((sum, entry) => sum + table.blocks(entry), 0);
+}
+
+function evictByRehearsal(
+  core: Core,
+  blocks: number,
+  policy: PolicyName,
+  dryRun: boolean,
+): Evicted {
+  const order = rehearse(core, policy);
+  order.tellUses();
+  const mayGo = evictable(core), now = core.platform.now();
+  const victims: EntryNumber[] = [];
+  let freed = 0;
+  while (freed < blocks) {
+    const entry = order.victim(mayGo, now);
+    if (entry === -1) break;
+    freed += core.table.blocks(entry);
+    order.remove(entry, true);
+    victims.push(entry);
+  }
+  if (!dryRun) {
+    for (const entry of victims) core.replacement.letGo(entry);
+    evictEntries(core, victims);
+  }
+  return { entries: victims.length, blocks: freed };
+}
+
+/** What is to be freed: more than 0 of either. */
+interface Wanted {
+  readonly blocks?: number;
+  readonly entries?: number;
+}
+
+/**
+ * Evicts what the pool's policy lets go, as much as is wanted at most; nothing,
+ * if there is none. First all are chosen, then all are withdrawn: records, which
+ * were used the longest ago, are in no cache, and are fetched all at once so.
+ */
+function evictBatch(core: Core, wanted: Wanted, first = -1): EntryNumber[] {
+  const { replacement, platform } = core;
+  const { blocks = 0, entries = 0 } = wanted;
+  const mayGo = choosable(core), now = platform.now();
+  const victims: EntryNumber[] = [];
+  let freed = 0, next = first;
+  while (
+    victims.length < BATCH && (freed < blocks || victims.length < entries)
+  ) {
+    const victim = next !== -1 ? next : nextVictim(core, mayGo, now);
+    if (victim === -1) break;
+    next = -1;
+    freed += replacement.letGo(victim);
+    victims.push(victim);
+  }
+  const gone = evictEntries(core, victims);
+  // It let go of what was not there: nor can it be right about what is.
+  if (gone.length < victims.length) resetPolicy(core);
+  const isTold = gone.length > 0 || victims.length === 0;
+  return isTold ? gone : evictBatch(core, wanted);
 }
 
 /**
@@ -97,29 +167,26 @@ export function makeRoom(
   blocks: number,
   backedOnly: boolean,
 ): Extent[] | undefined {
-  const { replacement, platform } = core;
+  const { replacement, platform, table } = core;
   replacement.tellUses();
   const fresh = findRoom(core, blocks, backedOnly);
   if (fresh) return fresh;
 
   reapDeadSlots(core);
   replacement.pressed();
-  const mayGo = evictable(core), now = platform.now();
   // Choosing changes what the policy knows: it is asked for no more than go.
-  let next = nextVictim(core, mayGo, now);
-  const suffices = next !== -1 && core.table.blocks(next) >= blocks &&
-    !backedOnly;
+  let next = nextVictim(core, choosable(core), platform.now());
+  const suffices = next !== -1 && table.blocks(next) >= blocks && !backedOnly;
   if (!suffices && !canSuffice(core, blocks, backedOnly)) {
     return findRoom(core, blocks, backedOnly); // a dead process's may suffice
   }
   let target = lowWatermark(core, blocks, blockLimit(core, backedOnly));
   for (;;) {
     let taken = false;
-    while (!target.reached()) {
-      const victim = next !== -1 ? next : nextVictim(core, mayGo, now);
-      if (victim === -1) break;
+    for (let wanted = target(); wanted !== undefined; wanted = target()) {
+      const gone = evictBatch(core, wanted, next);
       next = -1;
-      evictOne(core, victim);
+      if (gone.length === 0) break;
       taken = true;
     }
     const extents = findRoom(core, blocks, backedOnly);
@@ -215,10 +282,8 @@ function roomWithout(
   return some && findExtents(blocks, { used, within }) !== undefined;
 }
 
-/** How far to evict. */
-interface Target {
-  reached(): boolean;
-}
+/** How far to evict: what is wanted still, or `undefined` at the end. */
+type Target = () => Wanted | undefined;
 
 /** Room for the value and a record, and down to the low watermark of what was short. */
 function lowWatermark(core: Core, blocks: number, limit: number): Target {
@@ -250,9 +315,11 @@ function oneMore(core: Core, blocks: number): Target {
 
 function atMost(core: Core, used_blocks: number, entries: number): Target {
   const { header } = core;
-  return {
-    reached: () =>
-      header.get("used_blocks") <= used_blocks &&
-      header.get("entries") <= entries,
+  return () => {
+    const wanted = {
+      blocks: header.get("used_blocks") - used_blocks,
+      entries: header.get("entries") - entries,
+    };
+    return wanted.blocks > 0 || wanted.entries > 0 ? wanted : undefined;
   };
 }

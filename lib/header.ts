@@ -266,7 +266,13 @@ export class Header {
     return this.#u32[HEADER[name] >> 2]!;
   }
 
+  /** A plain store, of what a rebuild works out again after a change cut short. */
   set(name: WordName, value: number): void {
+    this.#u32[HEADER[name] >> 2] = value;
+  }
+
+  /** The store of a word that others act on: they see all that was before it. */
+  publish(name: WordName, value: number): void {
     Atomics.store(this.#u32, HEADER[name] >> 2, value);
   }
 

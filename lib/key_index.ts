@@ -23,6 +23,8 @@ export class KeyIndex {
   readonly #mask: number;
   readonly #links: Links;
   readonly #limit: number;
+  /** Of no use, but that what goes into it must be fetched. */
+  #fetched = 0;
 
   constructor(control: Control, geometry: Geometry, links: Links) {
     this.#u32 = control.u32;
@@ -41,6 +43,11 @@ export class KeyIndex {
   first(word: number): EntryNumber | -1 {
     const head = Atomics.load(this.#u32, this.#bucket(word));
     return head !== NONE && head <= this.#limit ? head - 1 : -1;
+  }
+
+  /** Has the processor fetch what a removal will touch: misses of many overlap. */
+  fetch(entry: EntryNumber, word: number): void {
+    this.#fetched ^= this.#u32[this.#bucket(word)]! ^ this.#links.peek(entry);
   }
 
   /** The entry behind `entry` in its chain, or -1. */
@@ -68,7 +75,7 @@ export class KeyIndex {
     if (before === undefined) return first();
     Atomics.add(this.#u32, SEQUENCE, 1);
     first();
-    const after = this.#links.raw(entry);
+    const after = this.#links.peek(entry);
     if (before === -1) Atomics.store(this.#u32, this.#bucket(word), after);
     else this.#links.set(before, after);
     Atomics.add(this.#u32, SEQUENCE, 1);
@@ -90,12 +97,12 @@ export class KeyIndex {
     entry: EntryNumber,
     word: number,
   ): EntryNumber | -1 | undefined {
-    let before = -1;
-    let at = this.first(word);
+    const links = this.#links;
+    let before = -1, at = links.target(this.#u32[this.#bucket(word)]!);
     for (let steps = 0; at !== -1 && steps <= this.#limit; steps++) {
       if (at === entry) return before;
       before = at;
-      at = this.next(at);
+      at = links.target(links.peek(at));
     }
     return undefined;
   }
@@ -132,6 +139,11 @@ export class Links {
 
   raw(entry: EntryNumber): number {
     return Atomics.load(this.#u32, this.#base + entry);
+  }
+
+  /** As `raw`, for who holds the lock: nobody else changes links. */
+  peek(entry: EntryNumber): number {
+    return this.#u32[this.#base + entry]!;
   }
 
   /** `link` is an entry's number plus one, or {@linkcode NONE}. */

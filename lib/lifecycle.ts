@@ -17,7 +17,7 @@ export function takeRecord(core: Core): EntryNumber | -1 {
   const entry = header.get("free_record") - 1;
   if (entry < 0 || entry >= table.count) return -1;
   if (table.state(entry) !== EntryState.FREE) return -1;
-  header.set("free_record", links.raw(entry));
+  header.set("free_record", links.peek(entry));
   return entry;
 }
 
@@ -92,18 +92,38 @@ export function abortEntry(core: Core, entry: EntryNumber): void {
   freeEntry(core, entry);
 }
 
+/** Takes a sealed entry out of reach, and frees it unless it is pinned. */
+export function doomEntry(core: Core, entry: EntryNumber): void {
+  core.replacement.remove(entry, false);
+  withdraw(core, entry);
+}
+
 /**
- * Takes a sealed entry out of reach, and frees it unless it is pinned.
+ * As `doomEntry`, for entries that the policy has let go. What is not sealed, it
+ * had no business with.
  *
- * @param evicted the policy may remember one that it let go.
+ * @returns those that were sealed.
  */
-export function doomEntry(
+export function evictEntries(
   core: Core,
-  entry: EntryNumber,
-  evicted = false,
-): void {
-  const { header, links, replacement, slots } = core;
-  replacement.remove(entry, evicted);
+  entries: readonly EntryNumber[],
+): EntryNumber[] {
+  const { table, index, replacement, header } = core;
+  for (const entry of entries) table.fetch(entry);
+  for (const entry of entries) index.fetch(entry, table.keyWord(entry, 0));
+  replacement.remember();
+  const gone: EntryNumber[] = [];
+  for (const entry of entries) {
+    if (table.state(entry) !== EntryState.SEALED) continue;
+    withdraw(core, entry);
+    gone.push(entry);
+  }
+  header.addStat("evictions", gone.length);
+  return gone;
+}
+
+function withdraw(core: Core, entry: EntryNumber): void {
+  const { header, links, slots } = core;
   unlink(core, entry);
   header.add("entries", -1);
   // After the doom: a reader that pinned before it is seen here, and one that
@@ -156,21 +176,26 @@ export function noteRoom({ header, room }: Core, block: number): void {
 
 /** Gives blocks and record of a doomed entry back. */
 function freeEntry(core: Core, entry: EntryNumber): void {
-  const { header, table, freeList, links } = core;
-  const extents = table.soundExtents(entry);
-  if (extents) {
-    for (const { start, count } of extents) {
-      freeList.clear(start, count);
-      header.add("used_blocks", -count);
-      noteRoom(core, start);
+  const { header, table, links, own } = core;
+  const start = own.startOf(entry);
+  if (start !== -1) freeBlocks(core, start, own.countOf(entry));
+  else {
+    const extents = table.soundExtents(entry);
+    for (const { start, count } of extents ?? []) {
+      freeBlocks(core, start, count);
     }
-  } else {
     // Who knows whose blocks it names? A rebuild finds out which are nobody's.
-    core.suspect();
+    if (!extents) core.suspect();
   }
   table.setState(entry, EntryState.FREE);
   links.set(entry, header.get("free_record"));
   header.set("free_record", entry + 1);
+}
+
+function freeBlocks(core: Core, start: number, count: number): void {
+  core.freeList.clear(start, count);
+  core.header.add("used_blocks", -count);
+  noteRoom(core, start);
 }
 
 /** Frees what a dead process had open, under the lock. */

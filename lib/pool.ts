@@ -356,7 +356,7 @@ export class Pool {
   record(on: boolean): void {
     const core = this.#core;
     core.expectAttached("record");
-    core.change("record", () => core.header.set("recording", on ? 1 : 0));
+    core.change("record", () => core.header.publish("recording", on ? 1 : 0));
   }
 
   status(): PoolStatus {

@@ -25,7 +25,7 @@ export interface Rebuilt {
  * stays marked as dirty, which is the caller's to clear.
  */
 export function rebuild(core: Core): Rebuilt {
-  core.header.set("dirty", 1);
+  core.header.publish("dirty", 1);
   const dead = freeDeadSlots(core);
   const claims = new Claims(core, dead);
   resetDerived(core);

@@ -222,7 +222,7 @@ export class Reservation {
     const core = this.#core;
     if (this.#room.spilled) this.#writeSpilled(this.#room.spilled);
     core.change("seal", () => {
-      const { entry, fresh } = this.#room;
+      const { entry, extents, fresh } = this.#room;
       this.#expectOurs("seal");
       noteBacked(core, fresh);
       if (this.#yields && this.#isOutdone()) {
@@ -231,6 +231,7 @@ export class Reservation {
       }
       core.table.setFilled(entry, crc);
       sealEntry(core, entry);
+      if (extents.length === 1) core.own.note(entry, extents[0]!);
       const { ring, table } = core;
       if (ring.isOn && !this.#yields) {
         ring.note(

@@ -272,7 +272,7 @@ export function unlinkSegment(
   header: Header,
 ): void {
   place.unlink();
-  header.set("state", PoolState.DESTROYED);
+  header.publish("state", PoolState.DESTROYED);
 }
 
 /**

@@ -229,7 +229,7 @@ function initialise(
   header.set("committed_blocks", backed - geometry.system_blocks);
   header.setStat("modified_at", identity.created_at);
   header.setStat("next_sequence", 1);
-  header.set("loading", options.loading ? 1 : 0);
+  header.publish("loading", options.loading ? 1 : 0);
   header.setBootId(options.bootId);
-  header.set("state", PoolState.LIVE);
+  header.publish("state", PoolState.LIVE);
 }

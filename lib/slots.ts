@@ -58,7 +58,7 @@ export class Slots {
     for (let slot = 0; slot < this.#geometry.slots; slot++) {
       if (slot < this.limit && this.isUsed(slot)) continue;
       if (!this.#platform.tryLockByte(this.#fd, this.#at(slot))) continue;
-      if (slot >= this.limit) this.#header.set("slot_limit", slot + 1);
+      if (slot >= this.limit) this.#header.publish("slot_limit", slot + 1);
       this.#set(slot, "pid", this.#platform.pid);
       this.#set(slot, "reserved", 0);
       this.#set(slot, "incarnation", this.incarnation(slot) + 1);

@@ -39,8 +39,16 @@ export interface Policy {
   pressed?(): void;
   /** The next to go of those that may, or -1; it stays until it is removed. */
   victim(mayGo: (entry: number) => boolean): number;
+  /** Room that a present entry takes, if that is known without the facts. */
+  weight?(entry: number): number;
   /** An entry has gone: evicted, or else deleted or replaced. */
   remove(entry: number, evicted: boolean): void;
+  /**
+   * Notes of evicted entries what should be known when they come back: after
+   * `remove`, in its order, while the facts of them still hold. Many at once, so
+   * that looks at memory that is in no cache overlap.
+   */
+  remember?(evicted: readonly number[]): void;
   /** What should outlive the entries: see `restore`. */
   save?(): Uint8Array;
   /** Takes what `save` gave; what cannot be right is left out. */

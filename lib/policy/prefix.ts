@@ -161,16 +161,29 @@ class Prefix implements Policy {
     }
   }
 
+  weight(entry: number): number {
+    return this.#ranks.weight[entry]!;
+  }
+
   remove(entry: number, evicted: boolean): void {
-    if (!this.#segments.has(entry)) return;
-    this.#segments.remove(entry);
+    if (!this.#segments.remove(entry)) return;
     this.#numbers[ENTRIES]!--;
     this.#orphan(entry);
+    if (evicted) {
+      this.#unchecked++;
+      return; // its node goes on to its ghost
+    }
     const node = this.#node[entry]! - 1;
     this.#node[entry] = 0;
-    if (evicted) this.#unchecked++;
-    if (evicted) this.#remember(entry, node);
-    else if (node !== -1) this.#tuner.forget(node);
+    if (node !== -1) this.#tuner.forget(node);
+  }
+
+  remember(evicted: readonly number[]): void {
+    const { keyLow } = this.#facts;
+    for (const entry of evicted) this.#ghosts.fetch(keyLow(entry));
+    // As if each had been remembered when it went: so many were there then.
+    let entries = this.#numbers[ENTRIES]! + evicted.length;
+    for (const entry of evicted) this.#remember(entry, --entries);
   }
 
   save(): Uint8Array {
@@ -303,8 +316,9 @@ class Prefix implements Policy {
     );
   }
 
-  #remember(entry: number, node: number): void {
-    this.#dropOldGhosts();
+  /** @param present entries, when this one went. */
+  #remember(entry: number, present: number): void {
+    this.#dropOldGhosts(Math.max(1, present));
     const { keyLow, keyHigh } = this.#facts;
     this.#ghosts.add(
       keyLow(entry),
@@ -312,13 +326,13 @@ class Prefix implements Policy {
       this.#ranks.weight[entry]!,
       {
         uses: this.#uses[entry]!,
-        note: node + 1,
+        note: this.#node[entry]!,
       },
     );
+    this.#node[entry] = 0;
   }
 
-  #dropOldGhosts(): void {
-    const entries = Math.max(1, this.#numbers[ENTRIES]!);
+  #dropOldGhosts(entries: number): void {
     for (let drops = 0; drops < DROPS_MAX || this.#ghosts.isFull; drops++) {
       const { count } = this.#ghosts;
       if (count < GHOSTS_PER_ENTRY * entries && !this.#ghosts.isFull) return;

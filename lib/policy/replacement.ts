@@ -57,6 +57,8 @@ export class Replacement {
   /** Entries of another priority than 0. */
   readonly #ranked: PriorityHeap;
   readonly #policy: Policy;
+  /** Evicted, and not yet remembered. */
+  readonly #leaving: number[] = [];
 
   constructor(
     memory: Memory,
@@ -147,10 +149,27 @@ export class Replacement {
 
   /** An entry goes: evicted, or else deleted or replaced. */
   remove(entry: number, evicted: boolean): void {
-    this.#told[entry] = 0;
-    if (this.#expiring.has(entry)) this.#expiring.remove(entry);
-    if (this.#ranked.has(entry)) this.#ranked.remove(entry);
-    else this.#policy.remove(entry, evicted);
+    this.#takeOut(entry, evicted);
+    if (evicted) this.remember();
+  }
+
+  /**
+   * As `remove`, for one of many that are evicted together: `remember` ends it,
+   * before anything else is told.
+   *
+   * @returns the room that it takes.
+   */
+  letGo(entry: number): number {
+    const isRanked = this.#ranked.has(entry);
+    const known = isRanked ? undefined : this.#policy.weight?.(entry);
+    this.#takeOut(entry, true);
+    return known ?? this.#facts.weight(entry);
+  }
+
+  /** Has the policy note those that were let go, while the facts of them hold. */
+  remember(): void {
+    if (this.#leaving.length > 0) this.#policy.remember?.(this.#leaving);
+    this.#leaving.length = 0;
   }
 
   /** What should outlive the entries. */
@@ -161,6 +180,14 @@ export class Replacement {
   /** Takes what `save` gave; what cannot be right is left out. */
   restore(saved: Uint8Array): void {
     this.#policy.restore?.(saved);
+  }
+
+  #takeOut(entry: number, evicted: boolean): void {
+    this.#told[entry] = 0;
+    this.#expiring.remove(entry);
+    if (this.#ranked.remove(entry)) return;
+    this.#policy.remove(entry, evicted);
+    if (evicted) this.#leaving.push(entry);
   }
 
   #tell(entry: number): void {

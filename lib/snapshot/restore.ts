@@ -127,7 +127,7 @@ function giveUp({ pool, origin }: Target, useless: boolean): void {
     // One in use is as good as it was, or better. One that was emptied stays
     // marked, so that no save takes it for all there is.
     else if (origin === "used" || useless) {
-      pool.core.change("restore", () => pool.core.header.set("loading", 0));
+      pool.core.change("restore", () => pool.core.header.publish("loading", 0));
     }
   } catch (error) {
     // Somebody else destroyed it already, or has its lock.
@@ -336,7 +336,7 @@ function prepareExisting(
     if (unfinished && header.stat("next_sequence") === 1) {
       revive(pool, manifest.pool);
     }
-    header.set("loading", 1);
+    header.publish("loading", 1);
     if (options.replace) dropAll(pool);
     yieldOrder(pool, manifest);
   });
@@ -431,7 +431,7 @@ function settle(
 ): void {
   const { header, identity } = core;
   core.change("restore", () => {
-    header.set("loading", 0);
+    header.publish("loading", 0);
     header.setStat("puts", Math.max(0, header.stat("puts") - loaded));
     // Entries came in another order than they were used. A pool in use goes on
     // with what its own policy has learned.

@@ -109,7 +109,7 @@ function expectLoaded(
   if (core.header.get("loading") === 0) return;
   const isFree = takeOn(core, "loading", timeout_ms);
   if (isFree && asItIs) {
-    core.change("persist", () => core.header.set("loading", 0));
+    core.change("persist", () => core.header.publish("loading", 0));
   }
   if (isFree) layDown(core, "loading");
   if (core.header.get("loading") === 0) return;

@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { NoSpaceError, UsageError } from "../../lib/errors.ts";
+import { POLICY_IDS } from "../../lib/layout.ts";
 import type { PolicyName } from "../../lib/policy/mod.ts";
 import {
   assertBytes,
@@ -8,7 +9,9 @@ import {
   assertWhole,
   bytesOf,
   keysOf,
-  type Pool,
+  Pool,
+  recordOf,
+  recordOffset,
   tempPool,
   valueOf,
 } from "../helpers.ts";
@@ -215,6 +218,70 @@ test("under pressure a batch goes, down to the low watermark", () => {
   putBlocks(temp.pool, numbered(free_blocks).map((key) => `more-${key}`));
   assert.equal(temp.pool.status().evictions, evictions);
   assertWhole(temp.pool);
+});
+
+for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
+  test(`a batch of ${policy} takes no more than is wanted`, () => {
+    using temp = tempPool({
+      size: "2M",
+      blockSize: "4K",
+      maxEntries: 400,
+      low: 100,
+      policy,
+    });
+    const { pool } = temp;
+    const { blocks } = pool.status();
+    for (let i = 0; pool.status().free_blocks > 0; i++) {
+      const most = pool.status().free_blocks;
+      pool.put(`e${i}`, bytesOf(i, Math.min(most, 1 + i % 3) * BLOCK));
+    }
+    const { freed_bytes } = pool.evict({ percent: 50 });
+    const freed = freed_bytes / BLOCK, wanted = Math.ceil(blocks / 2);
+    assert.ok(freed >= wanted && freed <= wanted + 2, `${freed} of ${wanted}`);
+    assert.equal(pool.status().free_blocks, freed);
+    while (pool.status().free_blocks > 0) {
+      pool.put(`n${pool.status().free_blocks}`, bytesOf("n", BLOCK));
+    }
+    pool.put("one more", bytesOf("one more", BLOCK));
+    assert.ok(pool.status().free_blocks <= 2);
+    assertWhole(pool);
+  });
+}
+
+test("a handle gives back the blocks that it took, whatever the record has come to say", () => {
+  using temp = tempPool({ size: "1M" });
+  const { pool } = temp;
+  pool.put("a", bytesOf("a", 3 * BLOCK));
+  pool.put("b", bytesOf("b", 3 * BLOCK));
+  const { core } = pool;
+  const [a, b] = ["a", "b"].map((key) => recordOf(core, key));
+  const extents = recordOffset(core, a!, "extents") >> 2;
+  core.control.u32[extents] = core.table.extents(b!)![0]!.start;
+  pool.delete("a");
+  // What it names now is not given to another: "b" has it.
+  pool.put("c", bytesOf("c", 3 * BLOCK));
+  assertBytes(valueOf(pool, "b"), bytesOf("b", 3 * BLOCK));
+  assertBytes(valueOf(pool, "c"), bytesOf("c", 3 * BLOCK));
+  assertWhole(pool);
+});
+
+test("a handle does not take what another put into a record for what it put there", () => {
+  using temp = tempPool({ size: "1M", maxEntries: 2 });
+  const { pool } = temp;
+  using other = Pool.open(temp.name);
+  pool.put("a", bytesOf("a", 3 * BLOCK));
+  const entry = recordOf(pool.core, "a");
+  other.delete("a");
+  other.put("first", bytesOf("first", BLOCK));
+  other.put("b", bytesOf("b", 5 * BLOCK));
+  const others = ["first", "b"].find((key) =>
+    recordOf(pool.core, key) === entry
+  )!;
+  pool.delete(others);
+  assertWhole(pool);
+  pool.delete(others === "b" ? "first" : "b");
+  assert.equal(pool.status().used_bytes, 0);
+  assertWhole(pool);
 });
 
 test("Pool.put() evicts at the entry limit, however much room there is", () => {

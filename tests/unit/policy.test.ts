@@ -71,6 +71,23 @@ class Host {
     this.present.delete(entry);
   }
 
+  /** Evicts a batch, remembered all together as by a pool, or one by one. */
+  evictBatch(most: number, together: boolean): number[] {
+    this.replacement.tellUses();
+    this.replacement.pressed();
+    const gone: number[] = [];
+    while (gone.length < most) {
+      const entry = this.replacement.victim(() => true, 0);
+      if (entry === -1) break;
+      if (together) this.replacement.letGo(entry);
+      else this.replacement.remove(entry, true);
+      gone.push(entry);
+    }
+    this.replacement.remember();
+    for (const entry of gone) this.present.delete(entry);
+    return gone;
+  }
+
   /** Everything, in the order in which it goes. */
   order(mayGo?: (entry: number) => boolean, now = 0): number[] {
     const gone: number[] = [];
@@ -125,6 +142,34 @@ for (const name of NAMES) {
           assert.deepEqual(host.order().sort((a, b) => a - b), left);
         },
       ),
+      { numRuns: cases(60) },
+    );
+  });
+
+  test(`${name} lets many go together as it lets one go after the other`, () => {
+    const put = fc.record({
+      key: fc.nat(60),
+      priority: fc.constantFrom(0, 0, 0, 1),
+      uses: fc.nat(2),
+      evicted: fc.nat(12),
+    });
+    fc.assert(
+      fc.property(fc.array(put, { maxLength: 150 }), (puts) => {
+        const one = new Host(name, 16), many = new Host(name, 16);
+        for (const { key, priority, uses, evicted } of puts) {
+          const count = one.present.size < 16 ? 0 : 1 + evicted;
+          const gone = one.evictBatch(count, false);
+          assert.deepEqual(many.evictBatch(count, true), gone);
+          let entry = 0;
+          while (one.present.has(entry)) entry++;
+          const parent = one.present.has(entry - 1) ? entry - 1 : -1;
+          for (const host of [one, many]) {
+            host.put(entry, { priority, parent }, key).use(entry, uses);
+          }
+        }
+        assert.deepEqual(many.replacement.save(), one.replacement.save());
+        assert.deepEqual(many.order(), one.order());
+      }),
       { numRuns: cases(60) },
     );
   });
