@@ -1,5 +1,5 @@
 /**
- * Format v2: every byte of a pool and of a snapshot. This is the only file with
+ * Format v3: every byte of a pool and of a snapshot. This is the only file with
  * numeric offsets; `docs/FORMAT.md` says the same in prose, and changes with it.
  *
  * Little-endian throughout. Sizes and offsets are u64. Times, ticks and
@@ -48,7 +48,7 @@ function struct<Name extends string>(
 
 /** `CORTEXKV` */
 export const MAGIC = [0x43, 0x4f, 0x52, 0x54, 0x45, 0x58, 0x4b, 0x56] as const;
-export const VERSION = 2;
+export const VERSION = 3;
 
 /** Header, and each page of the free list. */
 export const PAGE_BYTES = 4096;

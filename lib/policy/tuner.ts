@@ -26,7 +26,7 @@ const NODES_PER_SAMPLE = 6;
 const WINDOW = 12_288, RECENT_WINDOW = 2048;
 /** Standard deviations by which another has to be better, over either. */
 const CONFIDENCE = 1, RECENT_CONFIDENCE = 2;
-/** Sampled accesses from one choice to the next. */
+/** Sampled accesses from one choice to the next; they are tried all at once. */
 const CHOICE_INTERVAL = 16;
 
 /** Numbers that are kept: what they mean. */
@@ -36,7 +36,8 @@ const SHARE = 0,
   FRESH = 3,
   ACCESSES = 4,
   LEADER = 5,
-  NUMBERS = 6;
+  WAITING = 6,
+  NUMBERS = 7;
 
 export class Tuner {
   readonly #numbers: Float64Array;
@@ -47,6 +48,11 @@ export class Tuner {
   readonly #trials: readonly Segments[];
   readonly #steady: Score;
   readonly #recent: Score;
+  /** Accesses that wait to be tried: node plus one, and whether it was known. */
+  readonly #waiting: Uint32Array;
+  readonly #waitingKnown: Uint32Array;
+  /** Position, fame and weight of each. */
+  readonly #waitingRanks: Float64Array;
   readonly #isHit = new Uint8Array(HABITS.length);
   readonly #sample: number;
   readonly #nodes: number;
@@ -62,6 +68,9 @@ export class Tuner {
     };
     this.#lots = memory.u32(this.#nodes);
     this.#nextFree = memory.u32(this.#nodes);
+    this.#waiting = memory.u32(CHOICE_INTERVAL);
+    this.#waitingKnown = memory.u32(CHOICE_INTERVAL);
+    this.#waitingRanks = memory.f64(3 * CHOICE_INTERVAL);
     const score = (window: number, confidence: number) =>
       new Score(memory, HABITS.length, window, confidence);
     this.#steady = score(WINDOW, CONFIDENCE);
@@ -111,6 +120,7 @@ export class Tuner {
 
   /** Gives a node back. */
   forget(node: number): void {
+    if (this.#waiting.includes(node + 1)) this.#tryAll();
     for (const trial of this.#trials) trial.remove(node);
     this.#nextFree[node] = this.#numbers[FREE]!;
     this.#numbers[FREE] = node + 1;
@@ -152,7 +162,8 @@ export class Tuner {
   }
 
   /**
-   * A sampled entry was used, or came.
+   * A sampled entry was used, or came. It is tried when there are several: what
+   * the trials need is in the processor's cache then.
    *
    * @param known it was there before, present or remembered.
    * @returns whether another habit leads from now on.
@@ -164,7 +175,35 @@ export class Tuner {
     weight: number,
     known: boolean,
   ): boolean {
-    this.#rank(node, position, fame, weight);
+    const waiting = this.#numbers[WAITING]!, ranks = this.#waitingRanks;
+    const isCount = Number.isInteger(waiting) && waiting >= 0;
+    const at = isCount ? waiting % CHOICE_INTERVAL : 0;
+    this.#waiting[at] = node + 1;
+    this.#waitingKnown[at] = known ? 1 : 0;
+    ranks[3 * at] = position;
+    ranks[3 * at + 1] = fame;
+    ranks[3 * at + 2] = weight;
+    this.#numbers[WAITING] = at + 1;
+    return at + 1 === CHOICE_INTERVAL && this.#tryAll();
+  }
+
+  /** @returns whether another habit leads from now on. */
+  #tryAll(): boolean {
+    let changed = false;
+    for (let at = 0; at < CHOICE_INTERVAL; at++) {
+      const node = this.#waiting[at]! - 1;
+      if (node === -1) continue;
+      this.#waiting[at] = 0;
+      if (this.#isNode(node) && this.#tryOne(node, at)) changed = true;
+    }
+    this.#numbers[WAITING] = 0;
+    return changed;
+  }
+
+  #tryOne(node: number, at: number): boolean {
+    const ranks = this.#waitingRanks, known = this.#waitingKnown[at] === 1;
+    const weight = ranks[3 * at + 2]!;
+    this.#rank(node, ranks[3 * at]!, ranks[3 * at + 1]!, weight);
     for (let i = 0; i < this.#trials.length; i++) {
       const trial = this.#trials[i]!;
       const hit = trial.has(node);

@@ -269,5 +269,5 @@ test("policies lists all of them, and --help has an example for every command", 
 test("--version says the version, with an empty environment too", () => {
   const { code, stdout } = cortex(["--version"]);
   assert.equal(code, 0);
-  assert.match(stdout, /^cortex \d+\.\d+\.\d+ \(format 2\)\n$/);
+  assert.match(stdout, /^cortex \d+\.\d+\.\d+ \(format 3\)\n$/);
 });

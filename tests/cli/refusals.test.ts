@@ -201,8 +201,8 @@ test("a segment that is no pool, or a damaged one, is exit code 5", () => {
   const bytes = readFileSync(segment);
   bytes[8] = 7;
   writeFileSync(segment, bytes);
-  assert.match(refused(5, ["status", pool.name]), /version 7.*version 2/);
-  bytes[8] = 2;
+  assert.match(refused(5, ["status", pool.name]), /version 7.*version 3/);
+  bytes[8] = 3;
   bytes[40]! ^= 1;
   writeFileSync(segment, bytes);
   assert.match(refused(5, ["status", pool.name]), /checksum/);

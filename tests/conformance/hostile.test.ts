@@ -68,7 +68,7 @@ test("Pool.open() names both versions of a pool of another version", () => {
   assertRefuses(
     () => Pool.open(temp.name),
     CorruptError,
-    /format version 1, this cortex speaks version 2/,
+    /format version 1, this cortex speaks version 3/,
   );
 });
 

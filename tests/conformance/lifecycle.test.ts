@@ -30,7 +30,7 @@ test("Pool.create() makes an empty pool of exactly that size", () => {
   const status = temp.pool.status();
   assert.equal(status.name, temp.name);
   assert.equal(status.size_bytes, 2 ** 20);
-  assert.equal(status.version, 2);
+  assert.equal(status.version, 3);
   assert.equal(status.tier, "cpu");
   assert.equal(status.policy, "prefix");
   assert.equal(status.namespace, "");

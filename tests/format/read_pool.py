@@ -126,7 +126,7 @@ class Reader:
         self.shm = shm
         need(len(shm) >= 4096 and shm[:8] == b"CORTEXKV", "not a cortex pool")
         self.id = h = dict(zip(IDENTITY_NAMES, IDENTITY.unpack_from(shm, 0)))
-        need(h["version"] == 2, f"format version {h['version']}, this reader speaks version 2")
+        need(h["version"] == 3, f"format version {h['version']}, this reader speaks version 3")
         need(zlib.crc32(shm[16:512]) == h["crc"], "header checksum")
         need(h["size_bytes"] == len(shm), "size")
         planned = geometry(h["size_bytes"], h["block_bytes"], h["max_entries"], h["ring_offset"])

@@ -89,7 +89,7 @@ test("readIdentity() names both versions when they differ", () => {
     const error = assertRefuses(
       () => read(page),
       CorruptError,
-      new RegExp(`format version ${version}, this cortex speaks version 2`),
+      new RegExp(`format version ${version}, this cortex speaks version 3`),
     );
     assert.match(error.hint!, version < 2 ? /^Persist it with/ : /^Use the/);
     // Also when nothing else of it can be understood, as of another format.

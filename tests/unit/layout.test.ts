@@ -23,20 +23,20 @@ import {
   VERSION,
 } from "../../lib/layout.ts";
 
-// These numbers are format v2. Whoever changes one changes the format, and has
+// These numbers are format v3. Whoever changes one changes the format, and has
 // to give it another version: the pools of running hosts are laid out so.
 
-test("format v2 begins with its magic and version", () => {
+test("format v3 begins with its magic and version", () => {
   assert.equal(String.fromCharCode(...MAGIC), "CORTEXKV");
   assert.equal(String.fromCharCode(...SNAPSHOT_MAGIC), "CORTEXSN");
-  assert.equal(VERSION, 2);
+  assert.equal(VERSION, 3);
   assert.equal(IDENTITY.magic, 0);
   assert.equal(IDENTITY.version, 8);
   assert.equal(IDENTITY.crc, 12);
   assert.equal(IDENTITY.uuid, 16);
 });
 
-test("format v2 has its header's fields where it has them", () => {
+test("format v3 has its header's fields where it has them", () => {
   assert.deepEqual(IDENTITY, {
     magic: 0,
     version: 8,
@@ -113,7 +113,7 @@ test("format v2 has its header's fields where it has them", () => {
   assert.deepEqual(OperationKind, { HIT: 1, MISS: 2, PUT: 3 });
 });
 
-test("format v2 has its records' fields where it has them", () => {
+test("format v3 has its records' fields where it has them", () => {
   assert.deepEqual(RECORD, {
     state: 0,
     generation: 4,
@@ -159,14 +159,14 @@ test("format v2 has its records' fields where it has them", () => {
   assert.equal(SLOT_BYTES, 64);
 });
 
-test("format v2 numbers its states and flags", () => {
+test("format v3 numbers its states and flags", () => {
   assert.deepEqual(EntryState, { FREE: 0, RESERVED: 1, SEALED: 2, DOOMED: 3 });
   assert.deepEqual(PoolState, { BUILDING: 0, LIVE: 1, DESTROYED: 2 });
   assert.deepEqual(SlotState, { FREE: 0, USED: 1 });
   assert.deepEqual(RecordFlag, { SPILLED: 1, VALUE_CRC: 2, UNSUMMED: 4 });
 });
 
-test("format v2 maps 32,768 blocks with a page, and keeps hot words apart", () => {
+test("format v3 maps 32,768 blocks with a page, and keeps hot words apart", () => {
   assert.equal(BLOCKS_PER_PAGE, 32768);
   // Readers of all processes write to both: not on one cache line.
   assert.ok(
