@@ -1,6 +1,8 @@
 /**
  * Putting into a full pool, where every put needs something evicted, against
- * putting into one that has room.
+ * putting into one that has room. Both hold as many entries and take ever new
+ * keys, so that one has as much in the processor's cache as the other: from the
+ * one with room, the oldest are deleted before time is taken.
  *
  * @module
  */
@@ -26,6 +28,7 @@ class Putter {
   readonly #pool: Pool;
   readonly #value = randomBytes(BLOCK_BYTES);
   #next = 0;
+  #oldest = 0;
 
   constructor(pool: Pool) {
     this.#pool = pool;
@@ -46,9 +49,9 @@ class Putter {
     return took_us;
   }
 
-  /** Takes the last ones out again. */
-  takeBack(count: number): void {
-    for (let i = 0; i < count; i++) this.#pool.delete(`key-${--this.#next}`);
+  /** Takes the oldest ones out. */
+  makeRoom(count: number): void {
+    for (let i = 0; i < count; i++) this.#pool.delete(`key-${this.#oldest++}`);
   }
 }
 
@@ -65,12 +68,11 @@ function measure(context: Context, full: Pool, roomy: Pool): Samples {
   const slice = entries * SHARE;
   const pressed = new Putter(full), free = new Putter(roomy);
   pressed.put(entries + slice);
-  // Half full, so that what a put costs does not hang on an empty table.
-  free.put(entries / 2);
+  free.put(entries);
   const samples = new Samples();
   for (let round = 0; round <= context.order.rounds; round++) {
+    free.makeRoom(slice);
     const without = free.put(slice);
-    free.takeBack(slice);
     const under = pressed.put(slice);
     if (round === 0) continue;
     note(samples, "without", without);
