@@ -52,7 +52,7 @@ export class EntryTable {
   readonly #crc: Pick<Platform, "crc32">;
   readonly #committed: Bitmap;
   /** By entry: its generation when it was seen to be whole, plus one. */
-  #seenWhole: Float64Array | undefined;
+  #seenWhole: Uint32Array | undefined;
   /** Of no use, but that what goes into it must be fetched. */
   #fetched = 0;
 
@@ -428,11 +428,11 @@ export class EntryTable {
    * summed again as long as it is the same entry.
    */
   isStillWhole(entry: EntryNumber): boolean {
-    this.#seenWhole ??= new Float64Array(this.count);
-    const seen = this.generation(entry) + 1; // 0: not seen
-    if (this.#seenWhole[entry] === seen) return true;
+    const all = this.#seenWhole ??= new Uint32Array(this.count);
+    const seen = (this.generation(entry) + 1) >>> 0; // 0: not seen
+    if (all[entry] === seen && seen !== 0) return true;
     if (!this.isWhole(entry)) return false;
-    this.#seenWhole[entry] = seen;
+    all[entry] = seen;
     return true;
   }
 
