@@ -13,7 +13,12 @@ import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { usableBlocks } from "./geometry.ts";
 import { BLOCKS_PER_PAGE, EntryState } from "./layout.ts";
-import { evictEntries, noteRoom, reapDeadSlots } from "./lifecycle.ts";
+import {
+  evictEntries,
+  noteRoom,
+  reapDeadSlots,
+  type Wanted,
+} from "./lifecycle.ts";
 import type { PolicyName } from "./policy/mod.ts";
 import { rehearse, resetPolicy } from "./replacing.ts";
 
@@ -109,7 +114,8 @@ function evictByRehearsal(
   const mayGo = evictable(core), now = core.platform.now();
   const victims: EntryNumber[] = [];
   let freed = 0;
-  while (freed < blocks) {
+  // A damaged order may name one and the same again and again.
+  while (freed < blocks && victims.length < core.table.count) {
     const entry = order.victim(mayGo, now);
     if (entry === -1) break;
     freed += core.table.blocks(entry);
@@ -121,12 +127,6 @@ function evictByRehearsal(
     evictEntries(core, victims);
   }
   return { entries: victims.length, blocks: freed };
-}
-
-/** What is to be freed: more than 0 of either. */
-interface Wanted {
-  readonly blocks?: number;
-  readonly entries?: number;
 }
 
 /**
@@ -143,14 +143,21 @@ function evictBatch(core: Core, wanted: Wanted, first = -1): EntryNumber[] {
   while (
     victims.length < BATCH && (freed < blocks || victims.length < entries)
   ) {
-    const victim = next !== -1 ? next : nextVictim(core, mayGo, now);
+    let victim = next;
+    // With some of them chosen, it may well know of no more: that is no damage.
+    if (victim === -1) {
+      victim = victims.length === 0
+        ? nextVictim(core, mayGo, now)
+        : replacement.victim(mayGo, now);
+    }
     if (victim === -1) break;
     next = -1;
     freed += replacement.letGo(victim);
     victims.push(victim);
   }
-  const gone = evictEntries(core, victims);
-  // It let go of what was not there: nor can it be right about what is.
+  const gone = evictEntries(core, victims, { blocks, entries });
+  // What it let go was not there, or larger than it said: nor can it be right
+  // about the others. Those that were not needed, it is told of anew.
   if (gone.length < victims.length) resetPolicy(core);
   const isTold = gone.length > 0 || victims.length === 0;
   return isTold ? gone : evictBatch(core, wanted);

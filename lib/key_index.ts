@@ -65,20 +65,26 @@ export class KeyIndex {
    * Takes an entry out. `first` makes it unfit to be found, once readers can tell
    * that something moves: one that saw its successor before that was sealed, and
    * comes to it after it was doomed, must look again.
+   *
+   * @returns whether it was there.
    */
   remove(
     entry: EntryNumber,
     word: number,
     first: () => void = () => {},
-  ): void {
+  ): boolean {
     const before = this.#before(entry, word);
-    if (before === undefined) return first();
+    if (before === undefined) {
+      first();
+      return false;
+    }
     Atomics.add(this.#u32, SEQUENCE, 1);
     first();
     const after = this.#links.peek(entry);
     if (before === -1) Atomics.store(this.#u32, this.#bucket(word), after);
     else this.#links.set(before, after);
     Atomics.add(this.#u32, SEQUENCE, 1);
+    return true;
   }
 
   /** Empties the index; recovery then puts every entry in again. */

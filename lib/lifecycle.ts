@@ -98,47 +98,59 @@ export function doomEntry(core: Core, entry: EntryNumber): void {
   withdraw(core, entry);
 }
 
+/** How much is to be freed: more than 0 of either. */
+export interface Wanted {
+  readonly blocks?: number;
+  readonly entries?: number;
+}
+
 /**
- * As `doomEntry`, for entries that the policy has let go. What is not sealed, it
- * had no business with.
+ * As `doomEntry`, for entries that the policy has let go, as far as they are
+ * wanted. What is not sealed, it had no business with.
  *
- * @returns those that were sealed.
+ * @returns those that are gone.
  */
 export function evictEntries(
   core: Core,
   entries: readonly EntryNumber[],
+  { blocks = Infinity, entries: count = Infinity }: Wanted = {},
 ): EntryNumber[] {
   const { table, index, replacement, header } = core;
   for (const entry of entries) table.fetch(entry);
   for (const entry of entries) index.fetch(entry, table.keyWord(entry, 0));
   replacement.remember();
   const gone: EntryNumber[] = [];
+  let freed = 0;
   for (const entry of entries) {
+    if (freed >= blocks && gone.length >= count) break;
     if (table.state(entry) !== EntryState.SEALED) continue;
-    withdraw(core, entry);
+    freed += withdraw(core, entry);
     gone.push(entry);
   }
   header.addStat("evictions", gone.length);
   return gone;
 }
 
-function withdraw(core: Core, entry: EntryNumber): void {
+/** @returns the blocks that are free now. */
+function withdraw(core: Core, entry: EntryNumber): number {
   const { header, links, slots } = core;
   unlink(core, entry);
   header.add("entries", -1);
   // After the doom: a reader that pinned before it is seen here, and one that
   // pins after it sees the doom.
-  if (!slots.isPinned(entry)) {
-    freeEntry(core, entry);
-    return;
-  }
+  if (!slots.isPinned(entry)) return freeEntry(core, entry);
   links.set(entry, header.get("doomed_record"));
   header.set("doomed_record", entry + 1);
   header.add("doomed", 1);
+  return 0;
 }
 
-function unlink({ index, table }: Core, entry: EntryNumber): void {
-  index.remove(entry, table.keyWord(entry, 0), () => table.doom(entry));
+function unlink(core: Core, entry: EntryNumber): void {
+  const { index, table } = core;
+  const word = table.keyWord(entry, 0);
+  const wasThere = index.remove(entry, word, () => table.doom(entry));
+  // Then it is in another chain, which must not lead on into what comes next.
+  if (!wasThere) core.suspect();
 }
 
 /** Frees the doomed entries that nobody has pinned any more. */
@@ -174,28 +186,39 @@ export function noteRoom({ header, room }: Core, block: number): void {
   header.set("search_page", Math.floor(block / BLOCKS_PER_PAGE));
 }
 
-/** Gives blocks and record of a doomed entry back. */
-function freeEntry(core: Core, entry: EntryNumber): void {
-  const { header, table, links, own } = core;
-  const start = own.startOf(entry);
-  if (start !== -1) freeBlocks(core, start, own.countOf(entry));
-  else {
-    const extents = table.soundExtents(entry);
-    for (const { start, count } of extents ?? []) {
-      freeBlocks(core, start, count);
-    }
-    // Who knows whose blocks it names? A rebuild finds out which are nobody's.
-    if (!extents) core.suspect();
-  }
+/**
+ * Gives blocks and record of a doomed entry back.
+ *
+ * @returns how many blocks.
+ */
+function freeEntry(core: Core, entry: EntryNumber): number {
+  const { header, table, links } = core;
+  const freed = freeItsBlocks(core, entry);
   table.setState(entry, EntryState.FREE);
   links.set(entry, header.get("free_record"));
   header.set("free_record", entry + 1);
+  return freed;
 }
 
-function freeBlocks(core: Core, start: number, count: number): void {
+function freeItsBlocks(core: Core, entry: EntryNumber): number {
+  const { own, table } = core;
+  const start = own.startOf(entry);
+  if (start !== -1) return freeBlocks(core, start, own.countOf(entry));
+  const extents = table.soundExtents(entry);
+  // Who knows whose blocks it names? A rebuild finds out which are nobody's.
+  if (!extents) core.suspect();
+  let freed = 0;
+  for (const { start, count } of extents ?? []) {
+    freed += freeBlocks(core, start, count);
+  }
+  return freed;
+}
+
+function freeBlocks(core: Core, start: number, count: number): number {
   core.freeList.clear(start, count);
   core.header.add("used_blocks", -count);
   noteRoom(core, start);
+  return count;
 }
 
 /** Frees what a dead process had open, under the lock. */

@@ -116,6 +116,7 @@ class Prefix implements Policy {
     // Once for as many evictions as there are entries: shared memory may be wrong.
     if (this.#unchecked > this.#segments.size) {
       this.#segments.recount();
+      this.#numbers[ENTRIES] = this.#segments.size;
       this.#unchecked = 0;
     }
     if (this.#numbers[FITS] === 0) this.#beginTrials();

@@ -446,3 +446,24 @@ test("a large put into a pool in pieces does not evict everything", () => {
     `${temp.pool.status().entries} of ${before} are left`,
   );
 });
+
+test("an entry that is not in its chain when it goes leaves no way to what comes next", () => {
+  using temp = tempPool({ size: "1M", maxEntries: 64 });
+  const { pool } = temp;
+  const { core } = pool;
+  const bucket = (key: string) =>
+    core.keys.encode(key).hash[0]! & (core.geometry.buckets - 1);
+  const [a, b] = numbered(5000).filter((key) => bucket(key) === bucket("e0"));
+  pool.put(a!, bytesOf("old", 10));
+  pool.put(b!, bytesOf(b!, 10), { priority: -5 });
+  core.control.u32[recordOffset(core, recordOf(core, b!), "key_hash") >> 2]! ^=
+    1;
+  pool.evict({ percent: 1 }); // the one of the lowest priority
+  pool.put("takes its record", bytesOf("x", 10));
+  assertBytes(valueOf(pool, a!), bytesOf("old", 10));
+  pool.put(a!, bytesOf("new", 10));
+  pool.delete(a!);
+  assert.equal(pool.has(a!), false);
+  assert.deepEqual(keysOf(pool), ["takes its record"]);
+  assertWhole(pool);
+});

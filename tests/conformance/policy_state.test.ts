@@ -102,6 +102,79 @@ for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
   });
 }
 
+test("what prefix has learned outlives an eviction of more than may go", () => {
+  using temp = tempPool({ size: "4M", maxEntries: 512, low: 90 });
+  const { pool } = temp;
+  for (let i = 0; i < 3000; i++) put(pool, i);
+  const before = learned(pool);
+  {
+    using _hit = pool.get("key-2999");
+    pool.evict({ percent: 100 });
+    assert.deepEqual([...pool.entries()].map(({ key }) => key), ["key-2999"]);
+  }
+  assert.ok(learned(pool) > before / 4, `${learned(pool)} of ${before}`);
+  for (let i = 3000; i < 6000; i++) put(pool, i);
+  const hits = [...pool.entries()].slice(10).map(({ key }) => pool.get(key)!);
+  for (let i = 6000; i < 6100; i++) put(pool, i);
+  assert.ok(learned(pool) > before / 2, `${learned(pool)} of ${before}`);
+  for (const hit of hits) hit.release();
+  assertWhole(pool);
+});
+
+/** Bytes of what a snapshot would take along of it. */
+function learned(pool: Pool): number {
+  return pool.core.replacement.save().length;
+}
+
+test("wrong weights do not make a put evict more than it needs", () => {
+  for (const wrong of [2, 0, -5, -Infinity, NaN, Infinity]) {
+    using temp = tempPool({
+      size: "4M",
+      blockSize: "4K",
+      maxEntries: 600,
+      low: 100,
+    });
+    const { pool } = temp;
+    const value = bytesOf("value", 5 * 4096);
+    for (let i = 0; i < 300; i++) pool.put(`k${i}`, value);
+    const { policy_offset, policy_bytes } = pool.core.geometry;
+    const words = new Float64Array(
+      pool.core.control.u8.buffer,
+      policy_offset,
+      policy_bytes >> 3,
+    );
+    for (let i = 0; i < words.length; i++) if (words[i] === 5) words[i] = wrong;
+    for (let i = 0; i < 6; i++) {
+      const { evictions } = pool.status();
+      pool.put(`n${i}`, value);
+      assert.equal(pool.status().evictions, evictions + 1, `${wrong}`);
+    }
+    assertWhole(pool);
+  }
+});
+
+test("a dry run by a damaged order ends, and frees nothing", () => {
+  for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
+    for (let seed = 1; seed <= 20; seed++) {
+      using temp = tempPool({ size: "1M", maxEntries: 64, policy });
+      const { pool } = temp;
+      pool.put("large", bytesOf("large", 8192));
+      for (let i = 0; i < 20; i++) pool.put(`k${i}`, new Uint8Array());
+      const { policy_offset, policy_bytes } = pool.core.geometry;
+      const state = pool.core.control.bytes(policy_offset, policy_bytes);
+      let random = seed * 7919;
+      for (let i = 0; i < state.length; i++) {
+        random = (Math.imul(random, 48_271) + 1) >>> 0;
+        if (random % (1 + seed % 8) === 0) state[i] = random >>> 5;
+      }
+      pool.evict({ percent: 100, dryRun: true });
+      assert.equal(pool.status().entries, 21);
+      pool.evict({ percent: 100 });
+      assertWhole(pool, `${policy} ${seed}`);
+    }
+  }
+});
+
 function put(pool: Pool, i: number): void {
   const parent = i % 8 === 0 ? undefined : `key-${i - 1}`;
   pool.put(`key-${i}`, bytesOf(i, 100), { parent });
