@@ -155,8 +155,13 @@ test("wrong weights do not make a put evict more than it needs", () => {
 
 test("a dry run by a damaged order ends, and frees nothing", () => {
   for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
-    for (let seed = 1; seed <= 20; seed++) {
-      using temp = tempPool({ size: "1M", maxEntries: 64, policy });
+    for (let seed = 1; seed <= 60; seed++) {
+      using temp = tempPool({
+        size: "1M",
+        blockSize: "4K",
+        maxEntries: 64,
+        policy,
+      });
       const { pool } = temp;
       pool.put("large", bytesOf("large", 8192));
       for (let i = 0; i < 20; i++) pool.put(`k${i}`, new Uint8Array());
