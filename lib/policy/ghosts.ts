@@ -105,7 +105,6 @@ export class Ghosts {
 
   /** Finds one and forgets it. */
   take(low: number, high: number): Ghost | undefined {
-    if (this.count === 0) return undefined; // before any pressure, without a look
     const at = this.#find(low, high);
     if (at === -1) return undefined;
     const ghost = this.#ghost(at);

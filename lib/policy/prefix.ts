@@ -133,7 +133,8 @@ class Prefix implements Policy {
   }
 
   victim(mayGo: (entry: number) => boolean): number {
-    this.#postponePinned(mayGo);
+    const next = this.#postponePinned(mayGo);
+    if (next !== -1 && this.#children[next] === 0) return next;
     for (let tries = TRIES_MAX; tries > 0; tries--) {
       const first = this.#segments.first(mayGo);
       if (first === -1 || this.#children[first] === 0) return first;
@@ -153,13 +154,18 @@ class Prefix implements Policy {
     return end === -1 ? this.#segments.first(mayGo) : end;
   }
 
-  /** What may not go is in use: its turn is later, and it is passed only once. */
-  #postponePinned(mayGo: (entry: number) => boolean): void {
+  /**
+   * What may not go is in use: its turn is later, and it is passed only once.
+   *
+   * @returns the first that may go, or -1.
+   */
+  #postponePinned(mayGo: (entry: number) => boolean): number {
     for (let steps = PINNED_MAX; steps > 0; steps--) {
       const first = this.#segments.top();
-      if (first === -1 || mayGo(first)) return;
+      if (first === -1 || mayGo(first)) return first;
       this.#hold(first, -1);
     }
+    return -1;
   }
 
   weight(entry: number): number {
