@@ -31,6 +31,7 @@ const ERRNO: Readonly<Record<number, string>> = {
   40: "ELOOP",
   75: "EOVERFLOW",
   95: "EOPNOTSUPP",
+  110: "ETIMEDOUT",
   122: "EDQUOT",
 };
 

@@ -428,11 +428,12 @@ export class LibcPlatform implements Platform {
 
   /** Calls again when a signal came between; throws any other failure. */
   #retry(syscall: string, call: () => number): number {
-    for (;;) {
+    for (let strays = 0;;) {
       const result = call();
       if (result !== -1) return result;
       const error = this.#error(syscall);
-      if (error.code !== "EINTR") throw error;
+      if (error.code === "EINTR") continue;
+      if (!isStray(error) || ++strays > STRAYS_MAX) throw error;
     }
   }
 
@@ -450,6 +451,18 @@ export class LibcPlatform implements Platform {
   #error(syscall: string, errno = this.#libc.errno()): OsError {
     return new OsError(syscall, errnoName(errno));
   }
+}
+
+/** How often in a row what is not our call's own errno is believed to be none. */
+const STRAYS_MAX = 3;
+
+/**
+ * What the runtime's own waiting left in `errno` between our call, which failed,
+ * and the look at it: no call of ours ends so, but for those that take locks.
+ */
+function isStray({ syscall, code }: OsError): boolean {
+  const takesLocks = syscall === "flock" || syscall === "fcntl";
+  return code === "ETIMEDOUT" || (code === "EAGAIN" && !takesLocks);
 }
 
 function isHeldElsewhere(error: OsError): boolean {

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { watchPlainStores } from "./stores.ts";
 
 type Operation =
   | "load"
@@ -23,7 +24,7 @@ const WRITES: readonly Operation[] = [
 ];
 const READS: readonly Operation[] = ["load"];
 
-/** Calls `before` ahead of each of these while `run` runs. */
+/** Calls `before` ahead of each of these, and of plain stores, while `run` runs. */
 function watch<T>(
   operations: readonly Operation[],
   before: () => void,
@@ -41,9 +42,11 @@ function watch<T>(
       return original(...args);
     };
   });
+  const unwatch = operations === WRITES ? watchPlainStores(before) : () => {};
   try {
     return run();
   } finally {
+    unwatch();
     operations.forEach((name, i) => table[name] = originals[i]!);
   }
 }

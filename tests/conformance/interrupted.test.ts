@@ -125,3 +125,25 @@ test("file calls that a signal interrupts are made again", () => {
   }
   assert.ok(interruptions > 5, `${interruptions}`);
 });
+
+for (const [code, errno] of [["EAGAIN", 11], ["ETIMEDOUT", 110]] as const) {
+  test(`${code} that the runtime's own waiting left in errno is not taken for the call's`, () => {
+    const libc = OWN_RUNTIME === "deno" ? bindDeno() : bindBun();
+    let looks = 0;
+    const wrapped = new Proxy(libc, {
+      get(_, name) {
+        const value: unknown = Reflect.get(libc, name, libc);
+        if (name === "errno") {
+          return () => ++looks <= 2 ? errno : libc.errno();
+        }
+        return typeof value === "function" ? value.bind(libc) : value;
+      },
+    });
+    const platform = new LibcPlatform(wrapped as Libc);
+    using temp = tempName();
+    assert.throws(() => Pool.open(temp.name, { platform }), {
+      code: "NOT_FOUND",
+    });
+    assert.ok(looks > 2);
+  });
+}

@@ -15,6 +15,7 @@ import type { Mapping, Platform } from "../../ffi/platform.ts";
 import { Pool } from "../../lib/pool.ts";
 import { persist, restore } from "../../lib/snapshot/mod.ts";
 import { applyMutant } from "../sim/mutants.ts";
+import { watchPlainStores } from "../stores.ts";
 import { OPERATIONS, SIZE_BYTES, valueOf } from "./operations.ts";
 
 const [operation, name, directory] = process.argv.slice(2);
@@ -31,6 +32,7 @@ const countCall = fuse("CORTEX_KILL_AT_CALL");
 const countStore = fuse("CORTEX_KILL_AT_STORE");
 
 function watchStores(): void {
+  watchPlainStores(countStore);
   const table = Atomics as unknown as Record<
     string,
     (...args: unknown[]) => unknown

@@ -29,15 +29,15 @@ export const MUTANTS: Readonly<Record<string, () => void>> = {
     const { remove } = KeyIndex.prototype;
     KeyIndex.prototype.remove = function (entry, hash, first = () => {}) {
       first();
-      remove.call(this, entry, hash);
+      return remove.call(this, entry, hash);
     };
   },
 
   /** A change that is not marked, so that nobody mends what its maker leaves. */
   "dirty is not set": () => {
-    const { set } = Header.prototype;
-    Header.prototype.set = function (name, value) {
-      set.call(this, name, name === "dirty" ? 0 : value);
+    const { publish } = Header.prototype;
+    Header.prototype.publish = function (name, value) {
+      publish.call(this, name, name === "dirty" ? 0 : value);
     };
   },
 

@@ -11,6 +11,7 @@ import { Pool } from "../../lib/pool.ts";
 import type { Reservation } from "../../lib/reservation.ts";
 import { persist, restore } from "../../lib/snapshot/mod.ts";
 import { readStamp, stampedValue } from "../multiprocess/stamped.ts";
+import { watchPlainStores } from "../stores.ts";
 import { Disk } from "./disk.ts";
 import { applyMutant } from "./mutants.ts";
 import type {
@@ -201,7 +202,8 @@ function optionsOf({ version, longText }: Value) {
 }
 
 /** Every access of shared memory that counts is a step of the process. */
-function watchAtomics(step: () => void): void {
+function watchMemory(step: () => void): void {
+  watchPlainStores(step);
   const table = Atomics as unknown as Record<
     string,
     (...args: unknown[]) => unknown
@@ -234,7 +236,7 @@ function live({ shared: buffer, number, mutant }: ProcessSetup): void {
   let life: Life | undefined;
   let working = false;
   if (mutant !== undefined) applyMutant(mutant);
-  watchAtomics(() => {
+  watchMemory(() => {
     if (working) life?.platform.touch();
   });
   for (;;) {
