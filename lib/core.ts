@@ -27,7 +27,7 @@ import { Control } from "./control.ts";
 import { ClosedError, CortexError, onHost } from "./errors.ts";
 import { EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
-import { Header, type Identity } from "./header.ts";
+import { damagedGeometry, Header, type Identity } from "./header.ts";
 import { KeyEncoder } from "./key.ts";
 import { KeyIndex, Links } from "./key_index.ts";
 import {
@@ -37,7 +37,7 @@ import {
   type Reserving,
   sweepDoomed,
 } from "./lifecycle.ts";
-import { PAGE_BYTES } from "./layout.ts";
+import { PAGE_BYTES, TABLE_ALIGN_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
 import { OwnRecords } from "./own_records.ts";
 import { Memory } from "./policy/memory.ts";
@@ -143,17 +143,13 @@ export class Core {
     this.ring = new OperationRing(control, geometry);
   }
 
-  /** The pool's policy, whose state is in the pool. Who only looks needs none. */
+  /**
+   * The pool's policy, whose state is in the pool. Who only looks needs none.
+   *
+   * @throws {CorruptError} if the pool's room for that state is not the policy's.
+   */
   get replacement(): Replacement {
-    return this.#replacement ??= new Replacement(
-      Memory.over(
-        this.control.u8.buffer as ArrayBuffer,
-        this.geometry.policy_offset,
-      ),
-      this.identity.policy,
-      this.geometry.max_entries,
-      factsOf(this.table),
-    );
+    return this.#replacement ??= this.#hostPolicy();
   }
 
   get isOpen(): boolean {
@@ -240,6 +236,23 @@ export class Core {
     this.attachment = undefined;
     this.mapping.close();
     this.platform.close(this.fd);
+  }
+
+  #hostPolicy(): Replacement {
+    const { policy_offset, policy_bytes, max_entries } = this.geometry;
+    const buffer = this.control.u8.buffer as ArrayBuffer;
+    const end = policy_offset + policy_bytes;
+    const memory = Memory.over(buffer, policy_offset, end);
+    const { policy } = this.identity;
+    const hosted = new Replacement(
+      memory,
+      policy,
+      max_entries,
+      factsOf(this.table),
+    );
+    const spare_bytes = policy_bytes - memory.used_bytes;
+    if (spare_bytes >= 0 && spare_bytes < TABLE_ALIGN_BYTES) return hosted;
+    throw damagedGeometry(this.#shown);
   }
 
   #changeLocked<T>(run: () => T): T {

@@ -4,15 +4,18 @@
  * @module
  */
 import type { Platform } from "../ffi/platform.ts";
-import { Core } from "./core.ts";
+import { Control } from "./control.ts";
+import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { onHost } from "./errors.ts";
 import { usableBlocks } from "./geometry.ts";
-import type { Tier } from "./header.ts";
+import { Header, type Tier } from "./header.ts";
 import { VERSION } from "./layout.ts";
 import { isExpired, readSealed } from "./lookup.ts";
 import type { PolicyName } from "./policy/mod.ts";
+import { OperationRing } from "./ring.ts";
 import { openSegment, showPool } from "./segment.ts";
+import { Slots } from "./slots.ts";
 
 /** A pool, seen from outside. Times are milliseconds since 1970. */
 export interface PoolStatus {
@@ -85,15 +88,43 @@ export interface EntryInfo {
  * `status` would say, without the parts of a pool that change one.
  */
 export function observePool(platform: Platform, name: string): PoolStatus {
-  const core = new Core(platform, openSegment(platform, name), 0);
+  const segment = openSegment(platform, name);
+  const { fd, mapping, identity: { geometry } } = segment;
   try {
-    return describePool(core);
+    const control = Control.of(mapping, geometry);
+    const header = new Header(control);
+    return describePool({
+      ...segment,
+      platform,
+      geometry,
+      header,
+      slots: new Slots(platform, fd, control, geometry, header),
+      ring: new OperationRing(control, geometry),
+      attachment: undefined,
+    });
   } finally {
-    core.close();
+    mapping.close();
+    platform.close(fd);
   }
 }
 
-export function describePool(core: Core): PoolStatus {
+/** What of a pool its status is told from. */
+type Observed = Pick<
+  Core,
+  | "platform"
+  | "name"
+  | "fd"
+  | "place"
+  | "identity"
+  | "geometry"
+  | "header"
+  | "slots"
+  | "ring"
+  | "attachment"
+>;
+
+/** A pool's status, as a handle sees it. */
+export function describePool(core: Observed): PoolStatus {
   const { identity, geometry, header } = core;
   const { block_bytes } = geometry;
   const blocks = usableBlocks(geometry);
@@ -144,7 +175,7 @@ export function describePool(core: Core): PoolStatus {
 }
 
 /** Live handles, and look-ups of those that have gone and those that live. */
-function countSlots(core: Core) {
+function countSlots(core: Observed) {
   const { slots, header, attachment } = core;
   let attached = 0;
   let hits = header.stat("hits"), misses = header.stat("misses");

@@ -1,7 +1,7 @@
 /**
  * From the size of a segment to the place of everything in it. A geometry
- * follows from three numbers and the policy alone, so attaching checks a header by working it
- * out again.
+ * follows from three numbers and the room that the policy's state takes, so a
+ * header is checked by working it out again.
  *
  * @module
  */
@@ -19,8 +19,6 @@ import {
   SLOTS,
   TABLE_ALIGN_BYTES,
 } from "./layout.ts";
-import { DEFAULT_POLICY, type PolicyName } from "./policy/mod.ts";
-import { Replacement } from "./policy/replacement.ts";
 
 /** Where everything is. Offsets are bytes from the start of the segment. */
 export interface Geometry {
@@ -46,6 +44,7 @@ export interface Geometry {
   readonly records_offset: number;
   /** State of the eviction policy. */
   readonly policy_offset: number;
+  /** Whole cache lines. */
   readonly policy_bytes: number;
   /** Ring of recent operations. */
   readonly ring_offset: number;
@@ -55,16 +54,18 @@ export interface Geometry {
   readonly control_bytes: number;
 }
 
-/** What a caller may choose. */
-export interface GeometryOptions {
+/** What a geometry follows from. */
+export interface LayoutOptions {
   /** Of the whole segment. */
   readonly size_bytes: number;
   /** A power of two; by default the smallest that one page can map. */
   readonly block_bytes?: number | undefined;
   readonly max_entries?: number | undefined;
-  /** Its state takes room: `prefix` by default. */
-  readonly policy?: PolicyName | undefined;
+  /** Bytes that the policy's state takes for so many entries. */
+  readonly policyBytes: PolicyBytes;
 }
+
+type PolicyBytes = (entries: number) => number;
 
 /** Share of the pool that its tables may take, unless more entries are asked. */
 const TABLES_SHARE = 0.01;
@@ -119,10 +120,10 @@ function ringSlots(size_bytes: number): number {
 }
 
 /** What the tables take that grow with the entries, at most. */
-function entriesBytes(entries: number, policy: PolicyName): number {
+function entriesBytes(entries: number, policyBytes: PolicyBytes): number {
   const pins = SLOTS / 8, links = 4, buckets = 8; // buckets: at most 2 a record
   return entries * (RECORD_BYTES + pins + links + buckets) +
-    Replacement.bytes(policy, entries);
+    policyBytes(entries);
 }
 
 function defaultMaxEntries(
@@ -130,7 +131,7 @@ function defaultMaxEntries(
   block_bytes: number,
   pages: number,
   blocks: number,
-  policy: PolicyName,
+  policyBytes: PolicyBytes,
 ) {
   // Tables and rows of pins are aligned, and all together take whole blocks.
   const rounding = (8 + SLOTS) * TABLE_ALIGN_BYTES + block_bytes;
@@ -150,8 +151,9 @@ function defaultMaxEntries(
   let affordable = ENTRIES_MIN, tooMany = Math.max(ENTRIES_MIN, blocks) + 1;
   while (affordable + 1 < tooMany) {
     const entries = Math.floor((affordable + tooMany) / 2);
-    if (entriesBytes(entries, policy) <= entries_bytes) affordable = entries;
-    else tooMany = entries;
+    if (entriesBytes(entries, policyBytes) <= entries_bytes) {
+      affordable = entries;
+    } else tooMany = entries;
   }
   return affordable;
 }
@@ -163,16 +165,19 @@ function defaultMaxEntries(
  *
  * @example
  * ```ts
- * import { planGeometry } from "./geometry.ts";
+ * import { layOut } from "./geometry.ts";
  * import assert from "node:assert/strict";
  *
- * const geometry = planGeometry({ size_bytes: 16 * 2 ** 30 });
+ * const geometry = layOut({
+ *   size_bytes: 16 * 2 ** 30,
+ *   policyBytes: (entries) => 64 * entries,
+ * });
  * assert.equal(geometry.block_bytes, 512 * 1024);
  * assert.equal(geometry.blocks, 32767);
  * ```
  */
-export function planGeometry(options: GeometryOptions): Geometry {
-  const { size_bytes, policy = DEFAULT_POLICY } = options;
+export function layOut(options: LayoutOptions): Geometry {
+  const { size_bytes, policyBytes } = options;
   const refuse = (state: string, hint?: string) =>
     new UsageError(
       "lay out",
@@ -210,7 +215,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
       block_bytes,
       free_list_pages,
       blocks,
-      policy,
+      policyBytes,
     );
   if (!Number.isSafeInteger(max_entries) || max_entries < 1) {
     throw refuse(
@@ -224,7 +229,7 @@ export function planGeometry(options: GeometryOptions): Geometry {
     blocks,
     free_list_pages,
     max_entries,
-  }, policy);
+  }, policyBytes);
   if (geometry.control_bytes > CONTROL_MAX_BYTES) {
     throw refuse(
       "its tables would pass 2 GiB",
@@ -245,7 +250,7 @@ function placeTables(
     Geometry,
     "size_bytes" | "block_bytes" | "blocks" | "free_list_pages" | "max_entries"
   >,
-  policy: PolicyName,
+  policyBytes: PolicyBytes,
 ): Geometry {
   const { block_bytes, free_list_pages, max_entries } = base;
   const data_offset = PAGE_BYTES * (1 + free_list_pages);
@@ -264,7 +269,7 @@ function placeTables(
   const buckets_offset = table(buckets * 4);
   const links_offset = table(max_entries * 4);
   const records_offset = table(max_entries * RECORD_BYTES);
-  const policy_bytes = Replacement.bytes(policy, max_entries);
+  const policy_bytes = align(policyBytes(max_entries), TABLE_ALIGN_BYTES);
   const policy_offset = table(policy_bytes);
   const ring_slots = ringSlots(base.size_bytes);
   const ring_offset = table(ring_slots * OPERATION_BYTES);

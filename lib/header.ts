@@ -3,14 +3,15 @@
  *
  * A header read from shared memory is bytes until {@linkcode readIdentity} has
  * checked magic, then version, then checksum, then that its geometry is the one
- * that follows from its size.
+ * that follows from its size and the room for its policy's state. That this is
+ * the room that the policy takes is seen to by whoever lets the policy work.
  *
  * @module
  */
 import type { Platform } from "../ffi/platform.ts";
 import type { Control } from "./control.ts";
 import { CorruptError } from "./errors.ts";
-import { type Geometry, planGeometry } from "./geometry.ts";
+import { type Geometry, layOut } from "./geometry.ts";
 import { fromHex, toHex } from "./hex.ts";
 import {
   HEADER,
@@ -143,10 +144,7 @@ export function readIdentity(
   platform: Crc,
   pool: string,
 ): Identity {
-  const refuse = (
-    state: string,
-    hint = "Destroy it, and restore its snapshot",
-  ) => new CorruptError("open", pool, state, hint);
+  const refuse = (state: string, hint?: string) => damaged(pool, state, hint);
   const { u32, f64 } = page;
   const version = claimedVersion(page);
   if (size_bytes < PAGE_BYTES || version === undefined) {
@@ -164,7 +162,7 @@ export function readIdentity(
     throw refuse("its header is damaged (checksum)");
   }
   const policy = idName(POLICY_IDS, u32[IDENTITY.policy >> 2]!);
-  const geometry = policy && readGeometry(page, size_bytes, policy);
+  const geometry = readGeometry(page, size_bytes);
   const tier = idName(TIER_IDS, u32[IDENTITY.tier >> 2]!);
   const low_percent = u32[IDENTITY.low_percent >> 2]!;
   const namespace = readNamespace(page);
@@ -172,7 +170,7 @@ export function readIdentity(
     !geometry || !policy || !tier || namespace === undefined ||
     low_percent > 100
   ) {
-    throw refuse("its header is damaged (geometry)");
+    throw damagedGeometry(pool);
   }
   return {
     uuid: toHex(page.bytes(IDENTITY.uuid, 16)),
@@ -183,6 +181,19 @@ export function readIdentity(
     namespace,
     created_at: f64[IDENTITY.created_at >> 3]!,
   };
+}
+
+function damaged(
+  pool: string,
+  state: string,
+  hint = "Destroy it, and restore its snapshot",
+): CorruptError {
+  return new CorruptError("open", pool, state, hint);
+}
+
+/** What to say where a header's checksum holds, and its numbers do not. */
+export function damagedGeometry(pool: string): CorruptError {
+  return damaged(pool, "its header is damaged (geometry)");
 }
 
 function readNamespace(page: Control): string | undefined {
@@ -201,17 +212,19 @@ function readNamespace(page: Control): string | undefined {
 function readGeometry(
   page: Control,
   size_bytes: number,
-  policy: PolicyName,
 ): Geometry | undefined {
   if (page.u32[IDENTITY.slots >> 2] !== SLOTS) return undefined;
   if (page.getU64(IDENTITY.size_bytes) !== size_bytes) return undefined;
+  const policy_bytes = page.getU64(IDENTITY.ring_offset) -
+    page.getU64(IDENTITY.policy_offset);
+  if (policy_bytes < 0) return undefined;
   let planned: Geometry;
   try {
-    planned = planGeometry({
+    planned = layOut({
       size_bytes,
       block_bytes: page.u32[IDENTITY.block_bytes >> 2]!,
       max_entries: page.u32[IDENTITY.max_entries >> 2]!,
-      policy,
+      policyBytes: () => policy_bytes,
     });
   } catch {
     return undefined;

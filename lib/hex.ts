@@ -5,8 +5,11 @@
  */
 
 export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0"))
-    .join("");
+  let text = "";
+  for (const byte of bytes) {
+    text += (byte >> 4).toString(16) + (byte & 15).toString(16);
+  }
+  return text;
 }
 
 /** The inverse of {@linkcode toHex}, for text that it made. */

@@ -6,10 +6,10 @@
 import type { Platform } from "../ffi/platform.ts";
 import { bootIdOf } from "./epoch.ts";
 import { UsageError } from "./errors.ts";
-import { planGeometry } from "./geometry.ts";
 import { type Identity, newUuid, type Tier } from "./header.ts";
 import { NAMESPACE_MAX_BYTES, TIER_IDS } from "./layout.ts";
 import { DEFAULT_POLICY, isPolicyName, type PolicyName } from "./policy/mod.ts";
+import { planGeometry } from "./pool_geometry.ts";
 import { showPool } from "./segment.ts";
 import type { CreateSegmentOptions } from "./segment_making.ts";
 import { parseSize } from "./units.ts";

@@ -6,9 +6,14 @@
  */
 import { UsageError } from "../errors.ts";
 import type { Scheme } from "../prefix/chain.ts";
-import { isPolicyName, type PolicyName } from "../policy/mod.ts";
 
-function refuse(what: string, text: string, state: string, hint: string) {
+/** The error for a value that can never be right. */
+export function refuse(
+  what: string,
+  text: string,
+  state: string,
+  hint: string,
+) {
   const shown = JSON.stringify(text.slice(0, 40));
   return new UsageError("use", `${what} ${shown}`, state, hint);
 }
@@ -155,16 +160,6 @@ export function codec(text: string): "zstd" {
 export function fileMode(text: string): number {
   if (/^0?[0-7]{3}$/.test(text)) return Number.parseInt(text, 8);
   throw refuse("mode", text, "it is not octal", "Write it as 0600 or 0660");
-}
-
-export function policy(text: string): PolicyName {
-  if (isPolicyName(text)) return text;
-  throw refuse(
-    "policy",
-    text,
-    "there is no such policy",
-    "See the policies there are: cortex cache policies",
-  );
 }
 
 /** JSON; what it says is nobody's but the entry's, so it is not shown. */

@@ -53,9 +53,14 @@ const VERSION_FLAGS = ["-V", "--version"];
 /** Runs one command line; resolves to its exit code and never rejects. */
 export async function run(context: Context): Promise<number> {
   const { terminal } = context;
+  const { args } = terminal;
   try {
-    const program = await buildProgram(context);
-    await program.parseAsync(terminal.args, { from: "user" });
+    const named = namedCommand(args);
+    const command = named
+      ? await buildCommand(context, named)
+      : await buildProgram(context);
+    const words = named ? named.parents.length : 0;
+    await command.parseAsync(args.slice(words), { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -63,15 +68,43 @@ export async function run(context: Context): Promise<number> {
       if (error.code === "commander.help") return EXIT_USAGE; // it was printed
     }
     if (isOsError(error, "EPIPE")) return EXIT_BROKEN_PIPE;
-    const { lines, code } = describeFailure(asUsage(error, terminal.args));
+    const { lines, code } = describeFailure(asUsage(error, args));
     for (const line of lines) terminal.write("stderr", line + "\n");
     return code;
   }
 }
 
+/** A command that the first words name, and what it is a command of. */
+interface NamedCommand {
+  readonly load: CommandLoader;
+  readonly parents: readonly string[];
+}
+
+function namedCommand(args: readonly string[]): NamedCommand | undefined {
+  const [group = "", name = ""] = args;
+  if (Object.hasOwn(TOOLS, group)) {
+    return { load: TOOLS[group]!, parents: ["cortex"] };
+  }
+  if (group !== "cache" || !Object.hasOwn(COMMANDS, name)) return undefined;
+  return { load: COMMANDS[name]!, parents: ["cortex", "cache"] };
+}
+
+/** Just that command: the whole program would cost each a millisecond. */
+async function buildCommand(
+  context: Context,
+  { load, parents }: NamedCommand,
+): Promise<Command> {
+  const command = configure((await load())(context), context);
+  parents.reduceRight(
+    (sub, parent) => new Command(parent).addCommand(sub),
+    command,
+  );
+  return command;
+}
+
 async function buildProgram(context: Context): Promise<Command> {
   const { terminal } = context;
-  const program = configure(new Command("cortex"), context)
+  const program = new Command("cortex")
     .description(
       "KV caches of LLM inference as a resource of the host: named pools in\n" +
         "shared memory that outlive processes, and go to disk and back.",
@@ -82,44 +115,30 @@ async function buildProgram(context: Context): Promise<Command> {
       "print the version",
     )
     .addHelpText("after", EXIT_HELP)
-    .hook("preAction", (_, command) => expectRequired(command));
-  const cache = configure(program.command("cache"), context)
+    .helpCommand(false);
+  const cache = program.command("cache")
     .description("make and use pools")
     .summary("make and use pools")
     .helpCommand(false);
-  for (const load of wantedCommands(terminal.args)) {
-    configure((await load())(context), context, cache);
+  if (!VERSION_FLAGS.includes(terminal.args[0] ?? "")) {
+    await addAll(cache, COMMANDS, context);
+    await addAll(program, TOOLS, context);
   }
-  for (const load of wantedTools(terminal.args)) {
-    configure((await load())(context), context, program);
-  }
-  program.helpCommand(false);
-  return program;
+  return configure(program, context);
 }
 
-/** Only the one that is asked for, if that is plain: it saves milliseconds. */
-function wantedCommands(args: readonly string[]): readonly CommandLoader[] {
-  const [group = "", name = ""] = args;
-  if (Object.hasOwn(TOOLS, group) || VERSION_FLAGS.includes(group)) return [];
-  return group === "cache" && Object.hasOwn(COMMANDS, name)
-    ? [COMMANDS[name]!]
-    : Object.values(COMMANDS);
-}
-
-/** As `wantedCommands`; none for `cortex cache ...`. */
-function wantedTools(args: readonly string[]): readonly CommandLoader[] {
-  const [name = ""] = args;
-  if (Object.hasOwn(TOOLS, name)) return [TOOLS[name]!];
-  if (VERSION_FLAGS.includes(name)) return [];
-  return name === "cache" ? [] : Object.values(TOOLS);
+async function addAll(
+  parent: Command,
+  loaders: Readonly<Record<string, CommandLoader>>,
+  context: Context,
+): Promise<void> {
+  for (const load of Object.values(loaders)) {
+    parent.addCommand((await load())(context));
+  }
 }
 
 /** Every command fails by exception and writes where its context says. */
-function configure(
-  command: Command,
-  context: Context,
-  parent?: Command,
-): Command {
+function configure(command: Command, context: Context): Command {
   const { terminal } = context;
   command.exitOverride()
     .configureOutput({
@@ -131,9 +150,9 @@ function configure(
     })
     .showHelpAfterError(false)
     .allowExcessArguments(false)
-    .enablePositionalOptions();
+    .enablePositionalOptions()
+    .hook("preAction", (_, acting) => expectRequired(acting));
   for (const sub of command.commands) configure(sub, context);
-  parent?.addCommand(command);
   return command;
 }
 

@@ -14,21 +14,34 @@ const ALIGN_BYTES = 8;
 export class Memory {
   readonly #buffer: ArrayBuffer | undefined;
   readonly #start: number;
+  readonly #end: number;
   #at = 0;
 
-  private constructor(buffer: ArrayBuffer | undefined, start: number) {
+  private constructor(
+    buffer: ArrayBuffer | undefined,
+    start: number,
+    end: number,
+  ) {
     this.#buffer = buffer;
     this.#start = start;
+    this.#end = end;
   }
 
-  /** Arrays over `buffer`, from byte `start` on, a multiple of 8. */
-  static over(buffer: ArrayBuffer, start = 0): Memory {
-    return new Memory(buffer, start);
+  /**
+   * Arrays over `buffer`, from byte `start` on, a multiple of 8. What would pass
+   * byte `end` is empty, and only adds up.
+   */
+  static over(
+    buffer: ArrayBuffer,
+    start = 0,
+    end: number = buffer.byteLength,
+  ): Memory {
+    return new Memory(buffer, start, end);
   }
 
   /** Only adds up: the arrays that it gives are empty. */
   static measure(): Memory {
-    return new Memory(undefined, 0);
+    return new Memory(undefined, 0, 0);
   }
 
   /** Bytes laid out so far. */
@@ -38,20 +51,24 @@ export class Memory {
 
   u32(length: number): Uint32Array {
     const at = this.#take(length * Uint32Array.BYTES_PER_ELEMENT);
-    if (!this.#buffer) return new Uint32Array();
+    if (!this.#buffer || this.#isFull) return new Uint32Array();
     return new Uint32Array(this.#buffer, at, length);
   }
 
   f32(length: number): Float32Array {
     const at = this.#take(length * Float32Array.BYTES_PER_ELEMENT);
-    if (!this.#buffer) return new Float32Array();
+    if (!this.#buffer || this.#isFull) return new Float32Array();
     return new Float32Array(this.#buffer, at, length);
   }
 
   f64(length: number): Float64Array {
     const at = this.#take(length * Float64Array.BYTES_PER_ELEMENT);
-    if (!this.#buffer) return new Float64Array();
+    if (!this.#buffer || this.#isFull) return new Float64Array();
     return new Float64Array(this.#buffer, at, length);
+  }
+
+  get #isFull(): boolean {
+    return this.#start + this.#at > this.#end;
   }
 
   #take(bytes: number): number {

@@ -81,15 +81,15 @@ export class Replacement {
     return memory.used_bytes;
   }
 
-  /** One in memory of its own: empty, or as `state` is. */
+  /** One in memory of its own: empty, or as `state` is, which may be longer. */
   static fresh(
     policy: PolicyName,
     capacity: number,
     facts: HostFacts,
     state?: Uint8Array,
   ): Replacement {
-    const buffer = new ArrayBuffer(Replacement.bytes(policy, capacity));
-    if (state) new Uint8Array(buffer).set(state);
+    const buffer = state?.slice().buffer as ArrayBuffer ??
+      new ArrayBuffer(Replacement.bytes(policy, capacity));
     return new Replacement(Memory.over(buffer), policy, capacity, facts);
   }
 

@@ -4,7 +4,8 @@
  * @module
  */
 import { UsageError } from "../errors.ts";
-import { planGeometry, usableBlocks } from "../geometry.ts";
+import { usableBlocks } from "../geometry.ts";
+import { planGeometry } from "../pool_geometry.ts";
 import { BLOCK_MAX_BYTES, BLOCK_MIN_BYTES } from "../layout.ts";
 import { bytesPerSequence, bytesPerToken, type ModelCache } from "./model.ts";
 

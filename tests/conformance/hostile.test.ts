@@ -8,21 +8,27 @@ import {
   writeFileSync,
 } from "node:fs";
 import { hostPlatform } from "../../ffi/mod.ts";
+import { Control } from "../../lib/control.ts";
 import {
   CorruptError,
   CortexError,
   FailedError,
   NotFoundError,
 } from "../../lib/errors.ts";
+import { layOut } from "../../lib/geometry.ts";
+import { writeIdentity } from "../../lib/header.ts";
 import {
   EntryState,
   IDENTITY,
   IDENTITY_END,
   PAGE_BYTES,
+  POLICY_IDS,
   PoolState,
   RECORD_BYTES,
   SHARED,
 } from "../../lib/layout.ts";
+import type { PolicyName } from "../../lib/policy/mod.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import {
   assertBytes,
   assertRefuses,
@@ -59,6 +65,37 @@ test("Pool.open() refuses a header with any byte of its identity changed", () =>
     flipByte(temp.name, at);
   }
   Pool.open(temp.name).close();
+});
+
+test("Pool.open() lets no policy work in less or more room than it takes", () => {
+  const room = (policy: PolicyName, entries: number) =>
+    planGeometry({ size_bytes: 2 ** 20, max_entries: entries, policy })
+      .policy_bytes;
+  for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
+    const own = room(policy, 64);
+    for (const bytes of [0, 64, own - 64, own + 64, 2 * own]) {
+      using temp = tempPool({ size: "1M", maxEntries: 64, policy });
+      const { identity } = temp.pool.core;
+      temp.pool.close();
+      const page = new Control(new ArrayBuffer(PAGE_BYTES));
+      const geometry = layOut({
+        size_bytes: 2 ** 20,
+        max_entries: 64,
+        policyBytes: () => bytes,
+      });
+      writeIdentity(page, { ...identity, geometry }, hostPlatform());
+      writeSegment(temp.name, 0, page.u8.subarray(0, IDENTITY_END));
+      const before = readSegment(temp.name, 0, 2 ** 20);
+      assertRefuses(() => Pool.open(temp.name), CorruptError, /geometry/);
+      assert.deepEqual(
+        readSegment(temp.name, 0, 2 ** 20),
+        before,
+        `${policy} ${bytes}`,
+      );
+      using observer = Pool.open(temp.name, { observe: true });
+      assert.equal(observer.status().policy, policy);
+    }
+  }
 });
 
 test("Pool.open() names both versions of a pool of another version", () => {

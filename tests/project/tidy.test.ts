@@ -129,6 +129,25 @@ test("no file of the product is dead", () => {
   assert.deepEqual([...LIB, ...FFI].filter((path) => !reached.has(path)), []);
 });
 
+test("cache status loads no policy, no snapshot, and nothing that changes a pool", () => {
+  const loaded = new Set<string>();
+  const visit = (path: string) => {
+    if (loaded.has(path)) return;
+    loaded.add(path);
+    const statements = code(path).matchAll(
+      /^(?:import|export) (?!type )[^;]*?"(\.[^"]+)";/gm,
+    );
+    for (const [, target] of statements) {
+      visit(normalize(join(dirname(path), target!)));
+    }
+  };
+  visit("lib/cli/commands/status.ts");
+  assert.ok(loaded.has("lib/describe.ts") && loaded.has("lib/header.ts"));
+  const unneeded =
+    /^lib\/((policy|snapshot|prefix|sim)\/|(core|pool|eviction|lifecycle|recovery)\.ts)/;
+  assert.deepEqual([...loaded].filter((path) => unneeded.test(path)), []);
+});
+
 test("the library needs no package and no configuration, wherever it is imported from", () => {
   const scratch = mkdtempSync(join(tmpdir(), "cortex-import-"));
   for (const folder of ["lib", "ffi"]) {

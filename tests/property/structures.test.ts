@@ -8,7 +8,7 @@ import { pieces } from "../../lib/contents.ts";
 import { Control } from "../../lib/control.ts";
 import { NO_PARENT } from "../../lib/entry_fields.ts";
 import { EntryTable } from "../../lib/entry_table.ts";
-import { planGeometry } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import { KeyEncoder } from "../../lib/key.ts";
 import { KeyIndex, Links } from "../../lib/key_index.ts";
 import { EntryState, EXTENTS_MAX } from "../../lib/layout.ts";

@@ -6,7 +6,7 @@ import { pieces } from "../../lib/contents.ts";
 import { Control } from "../../lib/control.ts";
 import { type EntryFields, NO_PARENT } from "../../lib/entry_fields.ts";
 import { EntryTable } from "../../lib/entry_table.ts";
-import { planGeometry } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import { KeyEncoder } from "../../lib/key.ts";
 import { spillOffset, storedBytes } from "../../lib/stored.ts";
 import { EntryState, RECORD, RECORD_BYTES } from "../../lib/layout.ts";

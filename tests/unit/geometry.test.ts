@@ -5,9 +5,9 @@ import { UsageError } from "../../lib/errors.ts";
 import {
   blockOffset,
   type Geometry,
-  planGeometry,
   usableBlocks,
 } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import {
   BLOCK_MAX_BYTES,
   BLOCK_MIN_BYTES,

@@ -5,7 +5,7 @@ import { Control } from "../../lib/control.ts";
 import { CorruptError } from "../../lib/errors.ts";
 import { POLICY_IDS } from "../../lib/layout.ts";
 import type { PolicyName } from "../../lib/policy/mod.ts";
-import { planGeometry } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import {
   Header,
   type Identity,

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Control } from "../../lib/control.ts";
-import { planGeometry } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import { KeyIndex, Links } from "../../lib/key_index.ts";
 import { NONE } from "../../lib/layout.ts";
 

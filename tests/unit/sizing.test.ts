@@ -1,7 +1,8 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { UsageError } from "../../lib/errors.ts";
-import { planGeometry, usableBlocks } from "../../lib/geometry.ts";
+import { usableBlocks } from "../../lib/geometry.ts";
+import { planGeometry } from "../../lib/pool_geometry.ts";
 import {
   bytesPerSequence,
   bytesPerToken,

@@ -13,7 +13,8 @@ import {
 } from "../command.ts";
 import { type Context, type JsonOption, note, print } from "../context.ts";
 import { count, safe } from "../format.ts";
-import { fileMode, integer, lowPercent, policy } from "../options.ts";
+import { fileMode, integer, lowPercent } from "../options.ts";
+import { policy } from "../policy_option.ts";
 import { toJson } from "../pool_json.ts";
 
 interface Options extends JsonOption {

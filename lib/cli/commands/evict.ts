@@ -4,7 +4,8 @@ import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { count } from "../format.ts";
-import { percentage, policy } from "../options.ts";
+import { percentage } from "../options.ts";
+import { policy } from "../policy_option.ts";
 
 interface Options extends JsonOption {
   readonly percent: number;
