@@ -91,7 +91,9 @@ export function observePool(platform: Platform, name: string): PoolStatus {
   const segment = openSegment(platform, name);
   const { fd, mapping, identity: { geometry } } = segment;
   try {
-    const control = Control.of(mapping, geometry);
+    // Header and slots lie before the pins. A view of all the tables is so large
+    // that some runtimes would collect garbage for it.
+    const control = new Control(mapping.window(0, geometry.pins_offset));
     const header = new Header(control);
     return describePool({
       ...segment,
