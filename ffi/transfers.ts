@@ -40,7 +40,9 @@ const CALLS = {
 } as const;
 
 const F_GETFL = 3, F_SETFL = 4;
-const EINTR = 4, EINVAL = 22;
+const EINTR = 4, EAGAIN = 11, EINVAL = 22, ETIMEDOUT = 110;
+/** A signal came between; or the runtime's own waiting left that in `errno`. */
+const AGAIN: readonly number[] = [-EINTR, -EAGAIN, -ETIMEDOUT];
 const OPCODES = { read: 0, write: 1 } as const;
 
 // Memory that the kernel is told of: a context, then for each place in the queue
@@ -156,7 +158,7 @@ export class KernelTransfers implements Transfers {
     let result: number;
     do {
       result = this.#call(name, fd, address, length - done, position + done);
-    } while (result === -EINTR);
+    } while (AGAIN.includes(result));
     this.#complete(place, result);
   }
 
@@ -172,7 +174,7 @@ export class KernelTransfers implements Transfers {
       this.#memory.address + events,
       0,
     );
-    if (count === -EINTR) return;
+    if (AGAIN.includes(count)) return;
     if (count < 0) throw this.#host.error("io_getevents", -count);
     const results = Array.from({ length: count }, (_, i) => {
       const at = events + i * EVENT_BYTES;

@@ -7,7 +7,7 @@
 import type { Core } from "../core.ts";
 import type { EntryNumber } from "../entry_table.ts";
 import { SNAPSHOT_RECORD_BYTES } from "../layout.ts";
-import { readSealed } from "../lookup.ts";
+import { isExpired, readSealed } from "../lookup.ts";
 import type { Line } from "./lines.ts";
 import type { DataFile } from "./manifest.ts";
 
@@ -23,12 +23,16 @@ export interface Live
   readonly key_hash: string;
 }
 
-/** Sealed entries, the most recently used first. */
+/** Sealed entries whose time is not over, the most recently used first. */
 export function listLive(core: Core): Live[] {
   const { table } = core;
   const found: Live[] = [];
   for (let entry = 0; entry < table.count; entry++) {
-    const live = readSealed(core, entry, () => describe(core, entry));
+    const live = readSealed(
+      core,
+      entry,
+      () => isExpired(core, entry) ? undefined : describe(core, entry),
+    );
     if (live) found.push(live);
   }
   return found.sort((a, b) =>

@@ -4,7 +4,6 @@
  * @module
  */
 import type { Core } from "../core.ts";
-import { describePool } from "../describe.ts";
 import { onHost } from "../errors.ts";
 import { showPool } from "../segment.ts";
 import { listLive } from "./live.ts";
@@ -26,17 +25,13 @@ export function* syncSteps(
   const created_at = core.platform.now();
   onHost("persist", showPool(core.name), () => core.mapping.sync());
   noteSaved(core, created_at);
-  const { entries } = describePool(core);
-  const value_bytes = listLive(core).reduce(
-    (sum, { size_bytes }) => sum + size_bytes,
-    0,
-  );
+  const entries = listLive(core);
   return {
     path: file,
     generation: 0,
     changed: true,
-    entries,
-    value_bytes,
+    entries: entries.length,
+    value_bytes: entries.reduce((sum, { size_bytes }) => sum + size_bytes, 0),
     written_entries: 0,
     written_bytes: 0,
     file_bytes: core.geometry.size_bytes,

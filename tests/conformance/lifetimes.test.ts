@@ -5,15 +5,20 @@ import { hostPlatform } from "../../ffi/mod.ts";
 import { UsageError } from "../../lib/errors.ts";
 import { POLICIES, type PolicyName } from "../../lib/policy/mod.ts";
 import { exportPolicyState, importPolicyState } from "../../lib/replacing.ts";
+import { persist, restore } from "../../lib/snapshot/mod.ts";
 import {
+  assertBytes,
   assertRefuses,
   assertWhole,
   bytesOf,
   hostWith,
   keysOf,
   markDirty,
+  Pool,
   tempPool,
+  valueOf,
 } from "../helpers.ts";
+import { TempSnapshot } from "../snapshots.ts";
 
 const NAMES = Object.keys(POLICIES) as PolicyName[];
 const BLOCK = 4096;
@@ -49,6 +54,28 @@ test("what has expired is a miss, and is there no more", () => {
   pass(10_000);
   assert.deepEqual(keysOf(temp.pool), ["ever", "short"]);
   assertWhole(temp.pool);
+});
+
+test("what has expired is not saved, and goes from what was", () => {
+  const { platform, pass } = clock();
+  using temp = tempPool({ platform });
+  using snapshot = new TempSnapshot();
+  const saved = () => {
+    const { entries } = persist(temp.pool, { path: snapshot.path });
+    return entries;
+  };
+  temp.pool.put("short", bytesOf("s", 10_000), { ttl_ms: 1000 });
+  temp.pool.put("long", bytesOf("l", 10_000), { ttl_ms: 5000 });
+  temp.pool.put("ever", bytesOf("e", 10_000));
+  assert.equal(saved(), 3);
+  pass(1000);
+  temp.pool.put("brief", bytesOf("b", 10_000), { ttl_ms: 10 });
+  pass(10);
+  assert.equal(saved(), 2);
+  restore(snapshot.name, { path: snapshot.path, platform });
+  using restored = Pool.open(snapshot.name, { platform });
+  assert.deepEqual(keysOf(restored).sort(), ["ever", "long"]);
+  assertBytes(valueOf(restored, "long"), bytesOf("l", 10_000));
 });
 
 test("what has expired is the first to go, whatever the policy", () => {
