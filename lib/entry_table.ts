@@ -418,9 +418,14 @@ export class EntryTable {
    * must not pass for sealed by one wrong word.
    */
   isWhole(entry: EntryNumber): boolean {
+    return this.wholeExtents(entry) !== undefined;
+  }
+
+  /** The extents, if the record is whole. */
+  wholeExtents(entry: EntryNumber): Extent[] | undefined {
     const isFilled = this.state(entry) !== EntryState.SEALED ||
       this.#hasFlag(entry, RecordFlag.VALUE_CRC | RecordFlag.UNSUMMED);
-    return isFilled && this.isSound(entry);
+    return isFilled ? this.soundExtents(entry) : undefined;
   }
 
   /**

@@ -6,11 +6,13 @@
  * @module
  */
 import { OsError } from "../ffi/platform.ts";
+import type { Extent } from "./allocator.ts";
 import { Bitmap } from "./bitmap.ts";
 import type { Core } from "./core.ts";
 import type { EntryNumber } from "./entry_table.ts";
 import { blockOffset } from "./geometry.ts";
 import { EntryState, NONE } from "./layout.ts";
+import { ordered } from "./order.ts";
 import { resetPolicy } from "./replacing.ts";
 
 /** What a rebuild found, in counts. */
@@ -79,10 +81,12 @@ function doomLosers(core: Core, claims: Claims): number {
 function isSound(core: Core, entry: EntryNumber): boolean {
   const { table } = core;
   const state = table.state(entry);
-  if (state === EntryState.FREE || !table.isWhole(entry)) return false;
+  if (state === EntryState.FREE) return false;
+  const extents = table.wholeExtents(entry);
+  if (!extents) return false;
   // A reservation's text may not have been written yet, nor its blocks backed.
   if (state === EntryState.RESERVED) return true;
-  return backBlocks(core, entry) && isTextSound(core, entry) &&
+  return backBlocks(core, extents) && isTextSound(core, entry) &&
     hasOwnHash(core, entry);
 }
 
@@ -107,10 +111,10 @@ export function hasOwnHash(core: Core, entry: EntryNumber): boolean {
  * Makes sure that an entry's blocks have memory: who backed them may have died
  * before he could say so. What is in them stays.
  */
-function backBlocks(core: Core, entry: EntryNumber): boolean {
+function backBlocks(core: Core, extents: readonly Extent[]): boolean {
   const { committed, platform, fd, geometry } = core;
   try {
-    for (const { start, count } of core.table.extents(entry) ?? []) {
+    for (const { start, count } of extents) {
       if (committed.all(start, count)) continue;
       const at = blockOffset(geometry, start);
       platform.allocate(fd, at, count * geometry.block_bytes);
@@ -129,7 +133,9 @@ class Claims {
   readonly #isDead: (slot: number) => boolean;
   readonly #sound: Uint8Array;
   readonly #contested: Bitmap;
-  readonly #newest: Set<EntryNumber>;
+  #isAnyContested = false;
+  /** 1: of the sealed entries of its key it is the youngest. */
+  readonly #newest: Uint8Array;
 
   constructor(core: Core, isDead: (slot: number) => boolean) {
     this.#core = core;
@@ -149,13 +155,15 @@ class Claims {
   /** Whether the record stays what it is. */
   keeps(entry: EntryNumber): boolean {
     if (!this.#mayHold(entry)) return false;
-    const extents = this.#core.table.extents(entry) ?? [];
     // Of two records that claim a block, who can say whose bytes are in it?
-    if (extents.some((e) => this.#contested.any(e.start, e.count))) {
-      return false;
-    }
+    if (this.#isAnyContested && this.#isContested(entry)) return false;
     return this.#core.table.state(entry) !== EntryState.SEALED ||
-      this.#newest.has(entry);
+      this.#newest[entry] === 1;
+  }
+
+  #isContested(entry: EntryNumber): boolean {
+    const extents = this.#core.table.extents(entry) ?? [];
+    return extents.some((e) => this.#contested.any(e.start, e.count));
   }
 
   #mayHold(entry: EntryNumber): boolean {
@@ -186,6 +194,11 @@ class Claims {
     for (let entry = 0; entry < table.count; entry++) {
       if (!this.#mayHold(entry)) continue;
       for (const { start, count } of table.extents(entry) ?? []) {
+        if (!claimed.any(start, count)) {
+          claimed.set(start, count);
+          continue;
+        }
+        this.#isAnyContested = true;
         for (let block = start; block < start + count; block++) {
           if (claimed.has(block)) this.#contested.set(block, 1);
           else claimed.set(block, 1);
@@ -195,21 +208,32 @@ class Claims {
   }
 
   /** The youngest sealed entry of each key: an older one was about to be doomed. */
-  #findNewest(): Set<EntryNumber> {
-    const { table, contents } = this.#core;
-    const byKey = new Map<string, EntryNumber>();
+  #findNewest(): Uint8Array {
+    const { table, contents, geometry } = this.#core;
+    const newest = new Uint8Array(table.count);
+    // Chains by hash, as in the key index, with the youngest of a key in front.
+    const heads = new Uint32Array(geometry.buckets).fill(NONE);
+    const links = new Uint32Array(table.count);
     for (let entry = 0; entry < table.count; entry++) {
       if (table.state(entry) !== EntryState.SEALED) continue;
       if (this.#sound[entry] !== 1) continue;
-      const key = contents.read(entry)?.key;
-      if (key === undefined) continue;
-      const other = byKey.get(key);
-      if (
-        other === undefined ||
-        table.real(other, "sequence") < table.real(entry, "sequence")
-      ) byKey.set(key, entry);
+      const bucket = table.keyWord(entry, 0) & (geometry.buckets - 1);
+      let other = heads[bucket]!;
+      while (
+        other !== NONE && !(table.hasSameHash(other - 1, entry) &&
+          contents.sameKey(other - 1, entry))
+      ) other = links[other - 1]!;
+      if (other !== NONE) {
+        const isOlder = table.real(entry, "sequence") <=
+          table.real(other - 1, "sequence");
+        if (isOlder) continue;
+        newest[other - 1] = 0;
+      }
+      newest[entry] = 1;
+      links[entry] = heads[bucket]!;
+      heads[bucket] = entry + 1;
     }
-    return new Set(byKey.values());
+    return newest;
   }
 }
 
@@ -245,9 +269,9 @@ function keepRecords(core: Core, kept: EntryNumber[]): void {
   const { table, header } = core;
   // Oldest first, so that the youngest of a chain ends at its head.
   const age = (entry: EntryNumber) => table.real(entry, "sequence");
-  kept.sort((a, b) => age(a) - age(b));
-  for (const entry of kept) keepRecord(core, entry);
-  const youngest = kept.at(-1);
+  const byAge = ordered(kept, age, () => 0);
+  for (const entry of byAge) keepRecord(core, entry);
+  const youngest = byAge.at(-1);
   const next = youngest === undefined ? 1 : age(youngest) + 1;
   header.setStat(
     "next_sequence",

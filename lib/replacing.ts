@@ -8,6 +8,7 @@ import type { Core } from "./core.ts";
 import type { EntryNumber, EntryTable } from "./entry_table.ts";
 import type { Geometry } from "./geometry.ts";
 import { EntryState } from "./layout.ts";
+import { ordered } from "./order.ts";
 import { POLICIES, type PolicyName } from "./policy/mod.ts";
 import { type HostFacts, Replacement } from "./policy/replacement.ts";
 
@@ -81,9 +82,10 @@ function sealedByUse(core: Core): EntryNumber[] {
   for (let entry = 0; entry < table.count; entry++) {
     if (table.state(entry) === EntryState.SEALED) found.push(entry);
   }
-  return found.sort((a, b) =>
-    table.real(a, "access_tick") - table.real(b, "access_tick") ||
-    table.real(a, "sequence") - table.real(b, "sequence")
+  return ordered(
+    found,
+    (entry) => table.real(entry, "access_tick"),
+    (entry) => table.real(entry, "sequence"),
   );
 }
 

@@ -93,6 +93,34 @@ test("recovery keeps the youngest of two entries of one key", () => {
   assert.equal(other.status().entries, 1);
 });
 
+test("recovery keeps the youngest of the entries of a key, however long", () => {
+  for (const length of [1, 300]) {
+    using temp = tempPool({ maxEntries: 128, blockSize: "4K" });
+    const { core } = temp.pool;
+    const reader = temp.open();
+    const keys = Array.from({ length: 24 }, (_, i) => `${i}-`.repeat(length));
+    const held = [0, 1, 2].flatMap((round) =>
+      keys.map((key, i) => {
+        const bytes = bytesOf(`${round} ${i}`, 3000);
+        temp.pool.put(key, bytes);
+        return { entry: recordOf(core, key), hit: reader.get(key)!, bytes };
+      })
+    );
+    for (const { entry } of held) core.table.setState(entry, EntryState.SEALED);
+    markDirty(core);
+    assertWhole(temp.pool);
+    keys.forEach((key, i) =>
+      assertBytes(valueOf(temp.pool, key), bytesOf(`2 ${i}`, 3000))
+    );
+    for (const { hit, bytes } of held) {
+      assertBytes(hit.bytes, bytes);
+      hit.release();
+    }
+    assertWhole(temp.pool);
+    assert.equal(temp.pool.status().entries, keys.length);
+  }
+});
+
 test("recovery keeps the bytes of a held entry that it drops", () => {
   using temp = tempPool();
   const reader = temp.open();
