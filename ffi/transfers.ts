@@ -41,8 +41,8 @@ const CALLS = {
 
 const F_GETFL = 3, F_SETFL = 4;
 const EINTR = 4, EAGAIN = 11, EINVAL = 22, ETIMEDOUT = 110;
-/** A signal came between; or the runtime's own waiting left that in `errno`. */
-const AGAIN: readonly number[] = [-EINTR, -EAGAIN, -ETIMEDOUT];
+/** How often in a row what the runtime's own waiting left in `errno` is passed. */
+const STRAYS_MAX = 3;
 const OPCODES = { read: 0, write: 1 } as const;
 
 // Memory that the kernel is told of: a context, then for each place in the queue
@@ -155,10 +155,9 @@ export class KernelTransfers implements Transfers {
     const { kind, fd, mapping, offset, length, position } = transfer;
     const name = kind === "read" ? "pread64" : "pwrite64";
     const address = this.#host.addressOf(mapping) + offset + done;
-    let result: number;
-    do {
-      result = this.#call(name, fd, address, length - done, position + done);
-    } while (AGAIN.includes(result));
+    const result = this.#retry(() =>
+      this.#call(name, fd, address, length - done, position + done)
+    );
     this.#complete(place, result);
   }
 
@@ -166,15 +165,16 @@ export class KernelTransfers implements Transfers {
   #reap(): void {
     const events = CONTEXT_BYTES +
       this.#depth * (IOCB_BYTES + POINTER_BYTES);
-    const count = this.#call(
-      "io_getevents",
-      this.#context,
-      1,
-      this.#depth,
-      this.#memory.address + events,
-      0,
+    const count = this.#retry(() =>
+      this.#call(
+        "io_getevents",
+        this.#context,
+        1,
+        this.#depth,
+        this.#memory.address + events,
+        0,
+      )
     );
-    if (AGAIN.includes(count)) return;
     if (count < 0) throw this.#host.error("io_getevents", -count);
     const results = Array.from({ length: count }, (_, i) => {
       const at = events + i * EVENT_BYTES;
@@ -215,6 +215,19 @@ export class KernelTransfers implements Transfers {
     const flags = this.#call("fcntl", fd, F_GETFL);
     if (flags < 0 || (flags & O_DIRECT) === 0) return false;
     return this.#call("fcntl", fd, F_SETFL, flags & ~O_DIRECT) === 0;
+  }
+
+  /**
+   * Calls again when a signal came between; and a few times when `errno` may be
+   * the runtime's own, for a disk's may be the same.
+   */
+  #retry(call: () => number): number {
+    for (let strays = 0;;) {
+      const result = call();
+      if (result === -EINTR) continue;
+      const isStray = result === -EAGAIN || result === -ETIMEDOUT;
+      if (!isStray || ++strays > STRAYS_MAX) return result;
+    }
   }
 
   /** What the kernel says: a result, or an error's number below 0. */

@@ -184,6 +184,7 @@ export class Core {
    */
   change<T>(verb: string, run: () => T, isSeen = false): T {
     this.expectOpen(verb);
+    void this.replacement; // Nothing changes a pool that has not its policy's room.
     // What the host refuses half-way leaves the pool marked, and is told in our
     // words only when it is out of the change.
     return onHost(verb, this.#shown, () => {

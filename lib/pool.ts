@@ -177,7 +177,6 @@ export class Pool {
       lockTimeout(options),
     );
     try {
-      core.replacement; // refuses a pool that has not its policy's room
       core.change("open", () => {
         onHost("open", showPool(segment.name), () => beginEpoch(core));
         const slot = onHost("open", showPool(segment.name), () => {

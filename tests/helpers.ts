@@ -22,12 +22,16 @@ import { join } from "node:path";
 import process from "node:process";
 import { hostPlatform } from "../ffi/mod.ts";
 import type { Platform } from "../ffi/platform.ts";
+import { Control } from "../lib/control.ts";
 import type { Core } from "../lib/core.ts";
 import type { EncodedKey, KeyEncoder } from "../lib/key.ts";
 import type { CortexError } from "../lib/errors.ts";
+import { layOut } from "../lib/geometry.ts";
+import { type Identity, writeIdentity } from "../lib/header.ts";
 import {
   EntryState,
   HEADER,
+  IDENTITY_END,
   PAGE_BYTES,
   RECORD,
   RECORD_BYTES,
@@ -250,6 +254,24 @@ export function writeSegment(
   } finally {
     closeSync(fd);
   }
+}
+
+/** A header that is whole, and gives the policy other room than it takes. */
+export function forgePolicyRoom(
+  name: string,
+  identity: Identity,
+  policy_bytes: number,
+): void {
+  const { size_bytes, block_bytes, max_entries } = identity.geometry;
+  const geometry = layOut({
+    size_bytes,
+    block_bytes,
+    max_entries,
+    policyBytes: () => policy_bytes,
+  });
+  const page = new Control(new ArrayBuffer(PAGE_BYTES));
+  writeIdentity(page, { ...identity, geometry }, hostPlatform());
+  writeSegment(name, 0, page.u8.subarray(0, IDENTITY_END));
 }
 
 /** Turns every bit of one byte over. */

@@ -6,7 +6,7 @@
  */
 import { OsError, type Platform } from "../../ffi/platform.ts";
 import type { Core } from "../core.ts";
-import { BusyError, CortexError } from "../errors.ts";
+import { BusyError, CorruptError, CortexError } from "../errors.ts";
 import { EntryState } from "../layout.ts";
 import { reapDeadSlots } from "../lifecycle.ts";
 import { Pool } from "../pool.ts";
@@ -20,6 +20,11 @@ export function sweepSlots(platform: Platform, sweep: Sweep): void {
     try {
       using pool = Pool.open(name, { observe: true, platform });
       const { core } = pool;
+      const damage = findDamage(core);
+      if (damage !== undefined) {
+        sweep.left({ path, reason: damage });
+        continue;
+      }
       const dead = findDead(core);
       if (dead.slots === 0) continue;
       // One who only observes does not wait for the lock.
@@ -40,6 +45,17 @@ export function sweepSlots(platform: Platform, sweep: Sweep): void {
         throw error;
       }
     }
+  }
+}
+
+/** Why nothing may be changed in a pool that can be looked at, if that is so. */
+function findDamage(core: Core): string | undefined {
+  try {
+    void core.replacement;
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof CorruptError)) throw error;
+    return error.message.replace(/^Cannot [^:]*: /, "");
   }
 }
 

@@ -8,15 +8,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { hostPlatform } from "../../ffi/mod.ts";
-import { Control } from "../../lib/control.ts";
 import {
   CorruptError,
   CortexError,
   FailedError,
   NotFoundError,
 } from "../../lib/errors.ts";
-import { layOut } from "../../lib/geometry.ts";
-import { writeIdentity } from "../../lib/header.ts";
 import {
   EntryState,
   IDENTITY,
@@ -35,6 +32,7 @@ import {
   assertWhole,
   bytesOf,
   flipByte,
+  forgePolicyRoom,
   headerOffset,
   hostWith,
   keysOf,
@@ -77,14 +75,7 @@ test("Pool.open() lets no policy work in less or more room than it takes", () =>
       using temp = tempPool({ size: "1M", maxEntries: 64, policy });
       const { identity } = temp.pool.core;
       temp.pool.close();
-      const page = new Control(new ArrayBuffer(PAGE_BYTES));
-      const geometry = layOut({
-        size_bytes: 2 ** 20,
-        max_entries: 64,
-        policyBytes: () => bytes,
-      });
-      writeIdentity(page, { ...identity, geometry }, hostPlatform());
-      writeSegment(temp.name, 0, page.u8.subarray(0, IDENTITY_END));
+      forgePolicyRoom(temp.name, identity, bytes);
       const before = readSegment(temp.name, 0, 2 ** 20);
       assertRefuses(() => Pool.open(temp.name), CorruptError, /geometry/);
       assert.deepEqual(

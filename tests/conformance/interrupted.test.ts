@@ -15,8 +15,10 @@ import {
   bytesOf,
   Pool,
   tempName,
+  tempPool,
   valueOf,
 } from "../helpers.ts";
+import { TempSnapshot } from "../snapshots.ts";
 import { OWN_RUNTIME } from "../processes.ts";
 
 const EINTR = 4, EAGAIN = 11;
@@ -60,6 +62,37 @@ function interruptedLibc() {
   });
   return { libc: wrapped as Libc, interruptions: () => interruptions };
 }
+
+test("what a disk says again and again is an error, not the runtime's", () => {
+  const libc = OWN_RUNTIME === "deno" ? bindDeno() : bindBun();
+  for (const [said, number] of [["ETIMEDOUT", 110], ["EAGAIN", EAGAIN]]) {
+    let isRefused = false;
+    const wrapped = new Proxy(libc, {
+      get(_, name) {
+        const value: unknown = Reflect.get(libc, name, libc);
+        if (name === "errno") return () => isRefused ? number : libc.errno();
+        if (name !== "syscall") {
+          return typeof value === "function" ? value.bind(libc) : value;
+        }
+        // No queue, and every transfer is refused.
+        return () => {
+          isRefused = true;
+          return -1;
+        };
+      },
+    });
+    const platform = new LibcPlatform(wrapped as Libc);
+    using temp = tempPool({ size: "1M", platform });
+    using snapshot = new TempSnapshot();
+    temp.pool.put("k", bytesOf("k", 9000));
+    assert.throws(
+      () => persist(temp.pool, { path: snapshot.path }),
+      new RegExp(`write said ${said}`),
+    );
+    isRefused = false;
+    temp.pool.close();
+  }
+});
 
 /** A pool's whole life. */
 function live(platform?: LibcPlatform): void {

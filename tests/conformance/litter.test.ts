@@ -26,9 +26,11 @@ import {
   assertWhole,
   bytesOf,
   flipByte,
+  forgePolicyRoom,
   hostWith,
   markDirty,
   Pool,
+  readSegment,
   segmentExists,
   segmentFile,
   tempName,
@@ -285,6 +287,29 @@ test("collectLitter() gives back what handles had that ended without closing", (
   assert.equal(temp.pool.core.slots.allPins().count(), 0);
   assert.deepEqual(collect(temp.name).removed, []);
   assertWhole(temp.pool);
+});
+
+test("collectLitter() changes no pool that has not its policy's room, and says why", () => {
+  for (const policy_bytes of [64, 1 << 16]) {
+    for (const isDirty of [false, true]) {
+      using temp = tempPool({ size: "1M", maxEntries: 64 });
+      const { core } = temp.pool;
+      temp.pool.put("k", bytesOf("k", 9000));
+      temp.pool.reserve("half", 9000);
+      if (isDirty) markDirty(core);
+      core.close(); // as if it had been killed
+      forgePolicyRoom(temp.name, core.identity, policy_bytes);
+      const before = readSegment(temp.name, 0, 2 ** 20);
+      for (const dryRun of [true, false]) {
+        const { removed, left } = collect(temp.name, { dryRun });
+        assert.deepEqual(removed, []);
+        assert.deepEqual(left.map(({ reason }) => reason), [
+          "its header is damaged (geometry)",
+        ]);
+      }
+      assert.deepEqual(readSegment(temp.name, 0, 2 ** 20), before);
+    }
+  }
 });
 
 test("collectLitter() does not wait for a pool that is busy", () => {
