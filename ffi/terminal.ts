@@ -27,7 +27,7 @@ export interface Terminal {
   exit(code: number): never;
   /** The words of the command that runs this program. */
   readonly program: readonly string[];
-  /** The name of the user that we run as. */
+  /** The name of the user that we run as; its number, if only the network knows it. */
   readonly user: string;
   /**
    * Runs this program again, with those arguments, in a session of its own that
@@ -119,6 +119,18 @@ function programWords(): string[] {
     : [process.execPath, script];
 }
 
+/** By the host's own list: runtimes ask the environment, which may say anything. */
+function userName(uid: number): string {
+  try {
+    const lines = fs().readFileSync("/etc/passwd", "utf8").split("\n");
+    const [name] = lines.map((line) => line.split(":"))
+      .find((fields) => fields[2] === String(uid)) ?? [];
+    return name || String(uid);
+  } catch {
+    return String(uid);
+  }
+}
+
 function runInBackground(args: readonly string[]): Promise<Background> {
   const [command = "", ...first] = programWords();
   const { spawn } = process.getBuiltinModule("node:child_process");
@@ -199,7 +211,7 @@ export const TERMINAL: Terminal = {
     return programWords();
   },
   get user() {
-    return process.getBuiltinModule("node:os").userInfo().username;
+    return userName(process.geteuid!());
   },
   runInBackground,
   exit: (code) => {

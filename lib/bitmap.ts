@@ -71,6 +71,21 @@ export class Bitmap {
     return false;
   }
 
+  /**
+   * Sets bits that nobody may have set before; those that are set already are set
+   * in `contested`, too.
+   *
+   * @returns whether there were none.
+   */
+  claim(start: number, count: number, contested: Bitmap): boolean {
+    const isFree = !this.any(start, count);
+    for (let at = start; !isFree && at < start + count; at++) {
+      if (this.has(at)) contested.set(at, 1);
+    }
+    this.set(start, count);
+    return isFree;
+  }
+
   clearAll(): void {
     this.words.fill(0);
   }

@@ -110,14 +110,13 @@ function checkOwners(core: Core, report: Report): void {
   const owned = emptyBitmap(core), contested = emptyBitmap(core);
   owned.set(0, geometry.system_blocks);
   for (const entry of records(core)) {
-    if (!table.isWhole(entry)) {
+    const extents = table.wholeExtents(entry);
+    if (!extents) {
       report(`record ${entry} is damaged (checksum or bounds)`, entry);
       continue;
     }
-    for (const { start, count } of table.extents(entry) ?? []) {
-      for (let block = start; block < start + count; block++) {
-        (owned.has(block) ? contested : owned).set(block, 1);
-      }
+    for (const { start, count } of extents) {
+      owned.claim(start, count, contested);
       const isReserved = table.state(entry) === EntryState.RESERVED;
       if (!isReserved && !committed.all(start, count)) {
         report(`record ${entry} lies in blocks that have no memory`, entry);
@@ -132,7 +131,7 @@ function checkContested(core: Core, contested: Bitmap, report: Report): void {
   const { table } = core;
   if (contested.count() === 0) return;
   for (const entry of records(core)) {
-    const claims = table.isWhole(entry) ? table.extents(entry) ?? [] : [];
+    const claims = table.wholeExtents(entry) ?? [];
     if (claims.some(({ start, count }) => contested.any(start, count))) {
       report(`record ${entry} claims a block that another owns`, entry);
     }

@@ -414,14 +414,9 @@ export class EntryTable {
   }
 
   /**
-   * Whether the record is sound, and is what its state says: what was never filled
-   * must not pass for sealed by one wrong word.
+   * The extents, if the record is sound, and is what its state says: what was never
+   * filled must not pass for sealed by one wrong word.
    */
-  isWhole(entry: EntryNumber): boolean {
-    return this.wholeExtents(entry) !== undefined;
-  }
-
-  /** The extents, if the record is whole. */
   wholeExtents(entry: EntryNumber): Extent[] | undefined {
     const isFilled = this.state(entry) !== EntryState.SEALED ||
       this.#hasFlag(entry, RecordFlag.VALUE_CRC | RecordFlag.UNSUMMED);
@@ -429,14 +424,14 @@ export class EntryTable {
   }
 
   /**
-   * As `isWhole`, for an entry that is pinned: what was seen to be whole is not
-   * summed again as long as it is the same entry.
+   * Whether the record of an entry that is pinned is whole: what was seen to be is
+   * not summed again as long as it is the same entry.
    */
   isStillWhole(entry: EntryNumber): boolean {
     const all = this.#seenWhole ??= new Uint32Array(this.count);
     const seen = (this.generation(entry) + 1) >>> 0; // 0: not seen
     if (all[entry] === seen && seen !== 0) return true;
-    if (!this.isWhole(entry)) return false;
+    if (!this.wholeExtents(entry)) return false;
     all[entry] = seen;
     return true;
   }

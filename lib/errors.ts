@@ -122,6 +122,7 @@ const OS_STATES: Readonly<
         thing: string,
         state: string,
         hint: string,
+        cause: OsError,
       ) => CortexError,
       state: string,
       hint: string,
@@ -202,7 +203,7 @@ const OS_STATES: Readonly<
   ],
 };
 
-/** Turns an {@linkcode OsError} into a typed one; lets any other error pass. */
+/** Turns an {@linkcode OsError} into a typed one, whose cause it is; lets any other error pass. */
 export function describeOsError(
   error: unknown,
   verb: string,
@@ -212,9 +213,10 @@ export function describeOsError(
   const known = OS_STATES[error.code];
   if (known) {
     const [Kind, state, hint] = known;
-    return new Kind(verb, thing, state, hint);
+    return new Kind(verb, thing, state, hint, error);
   }
-  return new FailedError(verb, thing, `${error.syscall} said ${error.code}`);
+  const state = `${error.syscall} said ${error.code}`;
+  return new FailedError(verb, thing, state, undefined, error);
 }
 
 /** Runs a call of the host, and gives its refusal our words. */

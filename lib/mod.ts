@@ -45,6 +45,7 @@ export {
   UsageError,
 } from "./errors.ts";
 export {
+  listSnapshots,
   type PathOptions,
   persist,
   type PersistOptions,

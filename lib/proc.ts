@@ -32,6 +32,16 @@ export function readWord(platform: Platform, path: string): string | undefined {
   return readText(platform, path)?.trim();
 }
 
+/** Memory that the host, or this container, has in all, in bytes. */
+export function totalMemory(platform: Platform): number | undefined {
+  const meminfo = readText(platform, "/proc/meminfo") ?? "";
+  const [, kib] = /^MemTotal:\s+(\d+) kB$/m.exec(meminfo) ?? [];
+  if (kib === undefined) return undefined;
+  const ofHost = Number(kib) * 1024;
+  const ofContainer = Number(readWord(platform, "/sys/fs/cgroup/memory.max"));
+  return ofContainer > 0 ? Math.min(ofHost, ofContainer) : ofHost;
+}
+
 /**
  * Memory that the host, or this container, has left, in bytes; `undefined` if it
  * does not say.

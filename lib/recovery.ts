@@ -194,15 +194,8 @@ class Claims {
     for (let entry = 0; entry < table.count; entry++) {
       if (!this.#mayHold(entry)) continue;
       for (const { start, count } of table.extents(entry) ?? []) {
-        if (!claimed.any(start, count)) {
-          claimed.set(start, count);
-          continue;
-        }
-        this.#isAnyContested = true;
-        for (let block = start; block < start + count; block++) {
-          if (claimed.has(block)) this.#contested.set(block, 1);
-          else claimed.set(block, 1);
-        }
+        const isFree = claimed.claim(start, count, this.#contested);
+        if (!isFree) this.#isAnyContested = true;
       }
     }
   }

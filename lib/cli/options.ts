@@ -45,6 +45,21 @@ export function wholeFrom1(what: string): (text: string) => number {
   };
 }
 
+/** Tokens: a whole number from 1 on, such as `32768` or `32k`, which is the same. */
+export function tokens(what: string): (text: string) => number {
+  return (text) => {
+    const [, amount, k] = /^(\d{1,12})(k?)$/i.exec(text) ?? [];
+    const value = Number(amount) * (k ? 1024 : 1);
+    if (value >= 1) return value;
+    throw refuse(
+      what,
+      text,
+      "it is not a whole number from 1 on",
+      "Write it as 32768 or 32k",
+    );
+  };
+}
+
 /** Values apart by commas. */
 export function listOf<T>(text: string, read: (part: string) => T): T[] {
   return text.split(",").map((part) => read(part.trim()));

@@ -6,6 +6,7 @@
 import { Command, CommanderError } from "commander";
 import { isOsError, UsageError } from "../errors.ts";
 import { VERSION } from "../layout.ts";
+import { shellWord } from "../shell.ts";
 import { CORTEX_VERSION } from "../version.ts";
 import { type CommandFactory, expectRequired } from "./command.ts";
 import type { Context } from "./context.ts";
@@ -163,12 +164,21 @@ function asUsage(error: unknown, args: readonly string[]): unknown {
     /\s*\n\s*/g,
     " ",
   );
-  return new UsageError(
-    "run",
-    "the command",
-    state,
-    `See cortex ${[...commandIn(args), "--help"].join(" ")}`,
-  );
+  return new UsageError("run", "the command", state, advice(error, args));
+}
+
+/** A command in another place, or the help of the one that was meant. */
+function advice({ code }: CommanderError, args: readonly string[]): string {
+  if (code === "commander.unknownCommand") {
+    const [first = "", second = ""] = args;
+    if (Object.hasOwn(COMMANDS, first)) {
+      return `Say: cortex ${["cache", ...args].map(shellWord).join(" ")}`;
+    }
+    if (first === "cache" && Object.hasOwn(TOOLS, second)) {
+      return `Say: cortex ${args.slice(1).map(shellWord).join(" ")}`;
+    }
+  }
+  return `See cortex ${[...commandIn(args), "--help"].join(" ")}`;
 }
 
 /** The words that name a command of ours, as far as they do. */

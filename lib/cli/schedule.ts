@@ -53,6 +53,14 @@ function forSystemd(list: readonly string[]): string {
   }).join(" ");
 }
 
+/** Such as `15 min`. */
+function interval(every_ms: number): string {
+  const units = [[DAY_MS, "d"], [HOUR_MS, "h"], [MINUTE_MS, "min"]] as const;
+  const [unit_ms, name] = units.find(([ms]) => every_ms % ms === 0) ??
+    [1000, "s"];
+  return `${Math.round(every_ms / unit_ms)} ${name}`;
+}
+
 /** The five fields of a crontab. */
 function cronFields(every_ms: number): string {
   const minutes = every_ms / MINUTE_MS, hours = every_ms / HOUR_MS;
@@ -65,7 +73,7 @@ function cronFields(every_ms: number): string {
   }
   throw new UsageError(
     "schedule",
-    `every ${every_ms / 1000} s by cron`,
+    `every ${interval(every_ms)} by cron`,
     "cron counts minutes that divide an hour, and hours that divide a day",
     "Choose such a time, as 15m or 6h, or use --systemd",
   );
@@ -91,7 +99,7 @@ export function systemdUnits(plan: Plan): Unit[] {
   if (!(every_ms >= MINUTE_MS && every_ms <= 31 * DAY_MS)) {
     throw new UsageError(
       "schedule",
-      `every ${every_ms / 1000} s`,
+      `every ${interval(every_ms)}`,
       "it is not from a minute to a month",
       "Write it as 15m, 6h or 1d",
     );
@@ -120,7 +128,7 @@ IOSchedulingPriority=7
   const timer = unit(
     `cortex-persist-${name}.timer`,
     `[Unit]
-Description=Save the KV cache pool ${name} every ${every}
+Description=Save the KV cache pool ${name} every ${interval(every_ms)}
 
 [Timer]
 OnActiveSec=${every}

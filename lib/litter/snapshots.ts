@@ -6,22 +6,14 @@
 import { OsError, type Platform } from "../../ffi/platform.ts";
 import { CortexError, NotFoundError } from "../errors.ts";
 import { openSnapshotDirectory } from "../snapshot/directory.ts";
-import { snapshotsDirectory } from "../snapshot/location.ts";
+import { listSnapshotNames, snapshotDirectory } from "../snapshot/location.ts";
 import { findLitter } from "../snapshot/generations.ts";
 import type { Sweep } from "./litter.ts";
 
 /** The directories at the default place. */
 export function snapshotDirectories(platform: Platform): string[] {
-  const { files } = platform;
-  try {
-    const place = snapshotsDirectory(platform);
-    return files.list(place).map((name) => `${place}/${name}`)
-      .filter((path) => files.stat(path)?.isDirectory);
-  } catch (error) {
-    // There is no place yet, or none that can be read.
-    if (error instanceof OsError || error instanceof CortexError) return [];
-    throw error;
-  }
+  return listSnapshotNames(platform)
+    .map((name) => snapshotDirectory(platform, name));
 }
 
 /**

@@ -118,6 +118,9 @@ class Reader {
 /**
  * Works out what a model caches.
  *
+ * @param tp_size parts that tensor parallelism splits the model into; what one of
+ * them caches is told. Heads are divided, and no part has less than one; a latent
+ * vector is every part's.
  * @throws {UsageError} if the config is not one of a transformer.
  *
  * @example
@@ -135,7 +138,7 @@ class Reader {
  * assert.equal(bytesPerToken(llama3, "bf16"), 131_072);
  * ```
  */
-export function readModel(config: unknown): ModelCache {
+export function readModel(config: unknown, tp_size = 1): ModelCache {
   if (typeof config !== "object" || config === null || Array.isArray(config)) {
     throw new Reader({}).refuse("its config is not a JSON object");
   }
@@ -159,7 +162,7 @@ export function readModel(config: unknown): ModelCache {
   let layers_without = 0;
   for (let layer = 0; layer < layers; layer++) {
     const kept = layer < own
-      ? cacheOf(reader, kinds[layer]!, layer)
+      ? cacheOf(reader, kinds[layer]!, layer, tp_size)
       : undefined;
     if (!kept) {
       layers_without++;
@@ -187,10 +190,10 @@ export function readModel(config: unknown): ModelCache {
 
 type LayerKind = "full" | "window" | "none";
 
-/** What each layer is, by whichever of the ways to say so the config uses. */
 /** Numbers beyond this are a mistake, or meant to take our time. */
 const LAYERS_MAX = 10_000;
 
+/** What each layer is, by whichever of the ways to say so the config uses. */
 function layerKinds(reader: Reader, layers: number): LayerKind[] {
   const each = (kind: (layer: number) => LayerKind) =>
     Array.from({ length: layers }, (_, layer) => kind(layer));
@@ -248,6 +251,7 @@ function cacheOf(
   reader: Reader,
   kind: LayerKind,
   layer: number,
+  tp_size: number,
 ): CachedLayers | undefined {
   if (kind === "none") return undefined;
   const window_tokens = kind === "window" ? windowOf(reader) : undefined;
@@ -262,7 +266,7 @@ function cacheOf(
   return {
     layers: 1,
     attention: window_tokens === undefined ? "full" : "window",
-    values_per_token: 2 * heads * headDim(reader),
+    values_per_token: 2 * Math.ceil(heads / tp_size) * headDim(reader),
     window_tokens,
   };
 }

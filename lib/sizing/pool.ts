@@ -16,6 +16,8 @@ export interface Demand {
   readonly dtype: string;
   /** Tokens an entry. */
   readonly block_tokens: number;
+  /** Pools like this that the host is to have: one a part of the model. */
+  readonly pools?: number | undefined;
 }
 
 /** What to create. */
@@ -28,7 +30,7 @@ export interface PoolPlan {
   readonly block_size_bytes: number;
   /** Of the segment, tables and all. */
   readonly size_bytes: number;
-  /** What /dev/shm has to hold, with a little to spare. */
+  /** What /dev/shm has to hold of all pools, with a little to spare. */
   readonly shm_bytes: number;
 }
 
@@ -48,7 +50,7 @@ const LARGE_BYTES = 64 * GIB;
  * @throws {UsageError} if no pool can be so large.
  */
 export function planPool(model: ModelCache, demand: Demand): PoolPlan {
-  const { context_tokens, sequences, dtype, block_tokens } = demand;
+  const { context_tokens, sequences, dtype, block_tokens, pools = 1 } = demand;
   const bytes_per_token = bytesPerToken(model, dtype);
   const sequence_bytes = bytesPerSequence(model, dtype, context_tokens);
   if (sequence_bytes === 0) {
@@ -73,7 +75,7 @@ export function planPool(model: ModelCache, demand: Demand): PoolPlan {
     entries,
     block_size_bytes,
     size_bytes,
-    shm_bytes: wholeUnits(size_bytes * SHM_SPARE),
+    shm_bytes: wholeUnits(pools * size_bytes * SHM_SPARE),
   };
 }
 

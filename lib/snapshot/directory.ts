@@ -26,9 +26,22 @@ export function showSnapshot(directory: string): string {
   return `snapshot ${JSON.stringify(directory)}`;
 }
 
+/** The command that lists a snapshot's generations. */
+export function listCommand(directory: string): string {
+  const name = poolName(directory);
+  return name === undefined
+    ? `cortex cache snapshot list NAME --path ${shellWord(directory)}`
+    : `cortex cache snapshot list ${name}`;
+}
+
+/** The name of the pool whose snapshot is there, if it is at a default place. */
+function poolName(directory: string): string | undefined {
+  return /\/snapshots\/([^/]+)$/.exec(directory)?.[1];
+}
+
 /** There is no snapshot. */
 export function none(directory: string, verb: string): NotFoundError {
-  const [, name] = /\/snapshots\/([^/]+)$/.exec(directory) ?? [];
+  const name = poolName(directory);
   return new NotFoundError(
     verb,
     showSnapshot(directory),

@@ -7,7 +7,7 @@ import { hostPlatform } from "../../ffi/mod.ts";
 import type { HandleOptions, Pool } from "../pool.ts";
 import { stepsOnHost } from "../errors.ts";
 import { finish, type Progress } from "../progress.ts";
-import { checkName, showPool } from "../segment.ts";
+import { checkName, poolOf, segmentOf, showPool } from "../segment.ts";
 import { showSnapshot } from "./directory.ts";
 import {
   listGenerations,
@@ -17,7 +17,7 @@ import {
   type VerifyReport,
   verifySteps,
 } from "./inspect.ts";
-import { snapshotDirectory } from "./location.ts";
+import { listSnapshotNames, snapshotDirectory } from "./location.ts";
 import {
   type RestoreOptions,
   type RestoreReport,
@@ -125,6 +125,12 @@ export function restore(
   return finish(restoringSteps(name, options));
 }
 
+/** Names of the pools that have a snapshot at the default place. */
+export function listSnapshots(options: HandleOptions = {}): string[] {
+  return listSnapshotNames(options.platform ?? hostPlatform())
+    .filter((name) => poolOf(segmentOf(name)) !== undefined);
+}
+
 /** What generations a snapshot has. Throws as {@linkcode restore}. */
 export function snapshotInfo(
   name: string,
@@ -163,16 +169,18 @@ export function verifySnapshot(
 }
 
 /**
- * Removes all but the newest generation and `keep` former ones.
+ * Removes all but the newest generation and `keep` former ones: 1 by default.
  *
  * @throws {BusyError} if the snapshot is being saved.
  */
 export function pruneSnapshot(
   name: string,
-  options: PathOptions & HandleOptions & { readonly keep: number },
+  options: PathOptions & HandleOptions & {
+    readonly keep?: number | undefined;
+  } = {},
 ): PruneReport {
   const { platform, path } = place(name, options);
-  return prune(platform, path, options.keep, options.lockTimeout_ms);
+  return prune(platform, path, options.keep ?? 1, options.lockTimeout_ms);
 }
 
 function place(name: string, options: PathOptions & HandleOptions) {

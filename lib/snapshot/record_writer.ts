@@ -157,7 +157,7 @@ export class RecordWriter {
     const lengths = table.textLengths(entry);
     const text = contents.bytes(entry)?.slice();
     const extents = table.backedExtents(entry);
-    if (!lengths || !text || !extents || !table.isWhole(entry)) {
+    if (!lengths || !text || !extents || !table.wholeExtents(entry)) {
       return undefined;
     }
     const list = pieces(geometry, extents, 0, size_bytes);

@@ -8,7 +8,7 @@ import type { Platform } from "../../ffi/platform.ts";
 import { CorruptError, NotFoundError } from "../errors.ts";
 import { SNAPSHOT_VERSION_FIRST } from "../layout.ts";
 import { DataReader } from "./data_reader.ts";
-import { showSnapshot } from "./directory.ts";
+import { listCommand, showSnapshot } from "./directory.ts";
 import {
   type Catalogue,
   findIncomplete,
@@ -91,14 +91,14 @@ function find(
       verb,
       what,
       "its manifest is damaged (checksum)",
-      "Take another generation: cortex cache snapshot list",
+      `Take another generation: ${listCommand(directory)}`,
     );
   }
   throw new NotFoundError(
     verb,
     what,
     "there is none",
-    "See what there is: cortex cache snapshot list",
+    `See what there is: ${listCommand(directory)}`,
   );
 }
 

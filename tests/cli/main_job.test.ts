@@ -136,10 +136,20 @@ test("match counts leading keys and their tokens", () => {
   assert.deepEqual(cacheJson("match", pool.name, "a", "b", "c", "d"), {
     matched: ["a", "b"],
     tokens: 32,
+    deepest: { key: "d", number: 4, tokens: 16 },
   });
+  assert.equal(
+    cache("match", pool.name, "a", "b", "c", "d").stdout,
+    "2 of 4 keys present, 32 tokens; the deepest that is present is key 4, 16 tokens\n",
+  );
+  assert.equal(
+    cache("match", pool.name, "a", "b").stdout,
+    "2 of 2 keys present, 32 tokens\n",
+  );
   assert.deepEqual(cacheJson("match", pool.name, "x"), {
     matched: [],
     tokens: 0,
+    deepest: null,
   });
 });
 

@@ -49,7 +49,7 @@ test("check says what is wrong, --repair what it drops, and then all is well", (
   furnished(pool.name);
   assert.equal(
     cache("check", pool.name, "--values").stdout,
-    `Pool ${pool.name} is whole\n`,
+    `Pool ${pool.name} is whole: 3 entries, every value read\n`,
   );
   damage(pool.name);
   const found = cortex(["cache", "check", pool.name, "--values"]);
@@ -77,7 +77,7 @@ test("check says what is wrong, --repair what it drops, and then all is well", (
     /^Dropped entry "b": record \d+ is damaged \(checksum or bounds\)$/m,
   );
   assert.match(repaired, /^Repaired: dropped 2 entries$/m);
-  assert.match(repaired, /^Pool \S+ is whole\n$/m);
+  assert.match(repaired, /^Pool \S+ is whole: .*\n$/m);
   assert.equal(cortex(["cache", "get", pool.name, "c"]).stdout.length, 9000);
   assert.deepEqual(cacheJson("check", pool.name, "--values"), {
     ok: true,
@@ -162,7 +162,11 @@ test("gc says what crashes left, takes it away, and leaves what lives", (t) => {
     [false, 3, 1],
   );
   assert.match(stdout, /^gc 0\ncortex\.live cortex\.other $/m);
-  assert.match(stdout, /^Pool live is whole\nvalue\n$/m, stdout + stderr);
+  assert.match(
+    stdout,
+    /^Pool live is whole: 1 entry, every value read\nvalue\n$/m,
+    stdout + stderr,
+  );
 });
 
 test("gc frees what a killed process had pinned and reserved", (t) => {

@@ -4,6 +4,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { Pool } from "../../lib/mod.ts";
 import {
   cache,
   cacheJson,
@@ -111,6 +112,9 @@ test("cortex hash prints a prompt's keys, one a line", () => {
     JSON.parse(tool(...args, "--scheme", "vllm", "--json")),
     { keys: vllm },
   );
+  const short = cortex([...args.slice(0, 2), "11", ...args.slice(3)]);
+  assert.deepEqual([short.code, short.stdout], [0, ""]);
+  assert.match(short.stderr, /^cortex: No block is full, [^\n]*\n$/);
   // A pipe does not say how long it is.
   const script = `cat '${file}' | ${
     PROGRAM.map((word) => `'${word}'`).join(" ")
@@ -145,7 +149,11 @@ test("cortex cache match takes token ids, and block tokens from the pool", () =>
     .split("\n");
   cache("put", pool.name, first!, "--tokens", "4");
   const match = cacheJson("match", pool.name, "--tokens-file", file);
-  assert.deepEqual(match, { matched: [first], tokens: 4 });
+  assert.deepEqual(match, {
+    matched: [first],
+    tokens: 4,
+    deepest: { key: first, number: 1, tokens: 4 },
+  });
   const other = cacheJson(
     ...["match", pool.name, "--tokens-file", file, "--scheme", "vllm"],
   );
@@ -211,6 +219,18 @@ test("cortex plan says what to create, and that can be created", () => {
   const large = tool(...args, "--sequences", "9999");
   assert.match(large, /mount -o remount,size=\d+G \/dev\/shm/);
   assert.match(large, /--size \d+G --block-size 32M /);
+  assert.match(large, /\nMemory +this host has .* in all: too little\n/);
+  const parts = tool(...args, "--sequences", "2", "--tp-size", "4");
+  assert.match(parts, /\nAll pools +.*, one for each of 4 ranks\n/);
+  assert.match(
+    parts,
+    / create llama-cache-0 .* --tp-rank 0 --tp-size 4$/m,
+  );
+  const told_k = ["plan", "--config", config, "--context", "1k", "--json"];
+  assert.equal(JSON.parse(tool(...told_k)).context_tokens, 1024);
+  for (const context of ["0", "1m", "k", "-1k", "1.5k"]) {
+    toolRefused(2, "plan", "--config", config, `--context=${context}`);
+  }
   toolRefused(2, ...args, "--name", "bad name/");
   toolRefused(2, "plan", "--config", folder.path);
   const untold = toolRefused(2, "plan", "--config", config);
@@ -247,6 +267,16 @@ test("cortex cache record writes what sim replays", async () => {
     tool("sim", file, "--blocks", "10", "--policy", "lru", "--json"),
   );
   assert.deepEqual([lru.block_touches, lru.prefix_hits], [4, 2]);
+
+  cache("record", pool.name, "--on");
+  {
+    using noted = Pool.open(pool.name);
+    for (let i = 0; i < 200; i++) noted.get("a")!.release();
+  }
+  assert.match(
+    cache("record", pool.name, "--output", file, "--off").stdout,
+    /^Wrote 64 operations to .*; 140 older ones had been overwritten\n$/,
+  );
 
   // While it follows, it notes for as long as it lives.
   const follower = start(

@@ -52,6 +52,16 @@ test("Bitmap.all() and any() look at their range only", () => {
   assert.equal(bitmap.any(35, 0), false);
 });
 
+test("Bitmap.claim() tells what was claimed before", () => {
+  const owned = bitmapOf(128), contested = bitmapOf(128);
+  assert.equal(owned.claim(10, 40, contested), true);
+  assert.equal(owned.claim(50, 10, contested), true);
+  assert.equal(contested.count(), 0);
+  assert.equal(owned.claim(45, 80, contested), false);
+  assert.deepEqual([owned.count(), contested.count()], [115, 15]);
+  assert.ok(contested.all(45, 15) && owned.all(10, 115));
+});
+
 test("Bitmap refuses a range that leaves it", () => {
   const bitmap = bitmapOf(40);
   for (const [start, count] of [[39, 2], [40, 1], [-1, 1], [0, 41], [0, -1]]) {

@@ -91,6 +91,25 @@ test("bytesPerToken() gives the published figures", () => {
   }
 });
 
+test("tensor parallelism divides heads, and no latent vector", () => {
+  const perRank = (name: keyof typeof CONFIGS, parts: number) =>
+    bytesPerToken(readModel(CONFIGS[name], parts), "bf16");
+  assert.equal(perRank("Llama-3-8B", 4), 131_072 / 4);
+  assert.equal(perRank("Llama-3-8B", 8), 131_072 / 8);
+  // Where there are more parts than heads, heads are doubled.
+  assert.equal(perRank("Llama-3-8B", 16), 131_072 / 8);
+  assert.equal(perRank("DeepSeek-V3", 8), PUBLISHED["DeepSeek-V3"]);
+  const plan = planPool(readModel(CONFIGS["Llama-3-8B"], 4), {
+    context_tokens: 8192,
+    sequences: 4,
+    dtype: "bf16",
+    block_tokens: 256,
+    pools: 4,
+  });
+  assert.equal(plan.total_bytes, 131_072 / 4 * 8192 * 4);
+  assert.ok(plan.shm_bytes > 4 * plan.size_bytes);
+});
+
 test("a type of half the size takes half of it", () => {
   const model = readModel(CONFIGS["Llama-3-8B"]);
   assert.equal(bytesPerToken(model, "fp8"), 65_536);

@@ -37,7 +37,7 @@ export const checkCommand: CommandFactory = (context) =>
         context,
         options,
         { ok, problems, ...(options.repair ? { dropped: dropped ?? [] } : {}) },
-        describe(name, found, dropped, ok, options),
+        describe(name, found, dropped, ok, options, lookedAt(pool, options)),
       );
       if (!ok) throw new Exit(EXIT_CORRUPT);
     });
@@ -54,12 +54,19 @@ async function work<T>(
   return await runSteps(context, what, steps);
 }
 
+function lookedAt(pool: Pool, { values }: Options): string {
+  const { entries } = pool.status();
+  const what = count(entries, "entry", "entries");
+  return values ? `${what}, every value read` : `${what}, values not read`;
+}
+
 function describe(
   name: string,
   { problems }: CheckReport,
   dropped: readonly Dropped[] | undefined,
   ok: boolean,
   { values }: Options,
+  looked: string,
 ): string {
   const lines = problems.map((problem) => safe(problem));
   for (const { key, size_bytes, reason } of dropped ?? []) {
@@ -75,7 +82,7 @@ function describe(
   }
   lines.push(
     ok
-      ? `Pool ${name} is whole`
+      ? `Pool ${name} is whole: ${looked}`
       : `Pool ${name} is damaged: mend it with --repair${
         values ? " --values" : ""
       }`,

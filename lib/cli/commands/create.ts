@@ -3,6 +3,7 @@ import type { Tier } from "../../header.ts";
 import { Pool } from "../../pool.ts";
 import type { PolicyName } from "../../policy/mod.ts";
 import { namespaceOf } from "../../prefix/namespace.ts";
+import { totalMemory } from "../../proc.ts";
 import { finish, type Progress } from "../../progress.ts";
 import { formatBytes, parseSize } from "../../units.ts";
 import {
@@ -108,6 +109,7 @@ export const createCommand: CommandFactory = (context) =>
       using pool = await make(context, name, options, steps);
       const status = pool.status();
       if (status.file !== null) noteMemory(context, status.file);
+      else noteSize(context, status.size_bytes);
       print(
         context,
         options,
@@ -127,6 +129,18 @@ function noteMemory(context: Context, file: string): void {
   note(
     context,
     `cortex: ${safe(file)} is in memory (tmpfs): it will not survive a reboot`,
+  );
+}
+
+/** Memory is taken as entries come: that there is not enough shows late. */
+function noteSize(context: Context, size_bytes: number): void {
+  const memory_bytes = totalMemory(context.platform());
+  if (memory_bytes === undefined || size_bytes <= memory_bytes) return;
+  note(
+    context,
+    `cortex: This host has ${
+      formatBytes(memory_bytes)
+    } of memory: what it cannot give of the pool, entries are evicted for`,
   );
 }
 

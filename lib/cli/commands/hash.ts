@@ -6,7 +6,7 @@ import {
   subcommand,
   withJson,
 } from "../command.ts";
-import { type JsonOption, print } from "../context.ts";
+import { type JsonOption, note, print } from "../context.ts";
 import { readText } from "../files.ts";
 import { json, scheme, wholeFrom1 } from "../options.ts";
 
@@ -43,6 +43,12 @@ export const hashCommand: CommandFactory = (context) =>
     )
     .action(async (options: Options) => {
       const keys = await chainOf(context, options);
+      if (keys.length === 0) {
+        note(
+          context,
+          "cortex: No block is full, and only full ones have a key",
+        );
+      }
       print(context, options, { keys }, keys.join("\n"));
     });
 

@@ -4,7 +4,7 @@ import type { Scheme } from "../../prefix/chain.ts";
 import { parseNamespace } from "../../prefix/namespace.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type Context, type JsonOption, print } from "../context.ts";
-import { count } from "../format.ts";
+import { count, grouped } from "../format.ts";
 import { json, keys as parseKeys, scheme, wholeFrom1 } from "../options.ts";
 
 interface Options extends JsonOption {
@@ -47,20 +47,43 @@ export const matchCommand: CommandFactory = (context) =>
         });
         const keys = await chain(context, pool, given ?? [], options);
         const matched = keys.slice(0, pool.match(keys));
-        const tokens = matched.reduce(
-          (sum, key) => sum + (pool.info(key)?.tokens ?? 0),
-          0,
-        );
+        const tokensOf = (key: string) => pool.info(key)?.tokens ?? 0;
+        const tokens = matched.reduce((sum, key) => sum + tokensOf(key), 0);
+        const key = pool.deepest(keys);
+        const deepest = key === undefined
+          ? null
+          : { key, number: keys.lastIndexOf(key) + 1, tokens: tokensOf(key) };
         print(
           context,
           options,
-          { matched, tokens },
-          `${matched.length} of ${count(keys.length, "key")} present, ${
-            count(tokens, "token")
-          }`,
+          { matched, tokens, deepest },
+          describe(keys.length, matched.length, tokens, deepest),
         );
       },
     );
+
+interface Deepest {
+  readonly key: string;
+  /** Its place in the chain, from 1 on. */
+  readonly number: number;
+  readonly tokens: number;
+}
+
+/** What is present beyond a gap counts where an entry holds its whole prefix. */
+function describe(
+  keys: number,
+  matched: number,
+  tokens: number,
+  deepest: Deepest | null,
+): string {
+  const leading = `${matched} of ${count(keys, "key")} present, ${
+    count(tokens, "token")
+  }`;
+  if (deepest === null || deepest.number <= matched) return leading;
+  return `${leading}; the deepest that is present is key ${
+    grouped(deepest.number)
+  }, ${count(deepest.tokens, "token")}`;
+}
 
 /** The keys that are given, or those of the tokens. */
 async function chain(

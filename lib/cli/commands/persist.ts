@@ -40,7 +40,7 @@ export const persistCommand: CommandFactory = (context) =>
     "persist llama-cache --keep 3",
   ))
     .argument("[name]", "name of the pool")
-    .option("--all", "every pool of this host that is yours")
+    .option("--all", "every pool of this host that you may read and write")
     .option(
       "--path <directory>",
       "instead of the pool's own place (see the README)",

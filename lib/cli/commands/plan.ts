@@ -1,5 +1,6 @@
 import type { Platform } from "../../../ffi/platform.ts";
 import { UsageError } from "../../errors.ts";
+import { totalMemory } from "../../proc.ts";
 import { checkName } from "../../segment.ts";
 import { shellWord } from "../../shell.ts";
 import type { ModelCache } from "../../sizing/model.ts";
@@ -14,7 +15,7 @@ import {
 import { type JsonOption, print } from "../context.ts";
 import { readText } from "../files.ts";
 import { count, grouped, safe } from "../format.ts";
-import { wholeFrom1 } from "../options.ts";
+import { tokens, wholeFrom1 } from "../options.ts";
 
 interface Options extends JsonOption {
   readonly config: string;
@@ -23,6 +24,7 @@ interface Options extends JsonOption {
   readonly model?: string;
   readonly dtype?: string;
   readonly blockTokens: number;
+  readonly tpSize: number;
   readonly name: string;
 }
 
@@ -51,8 +53,8 @@ export const planCommand: CommandFactory = (context) =>
     ))
     .option(
       "--context <tokens>",
-      "tokens of a sequence (default: the longest that the model takes)",
-      wholeFrom1("context"),
+      "tokens of a sequence, such as 32k (default: the longest that the model takes)",
+      tokens("context"),
     )
     .option(
       "--sequences <n>",
@@ -68,6 +70,12 @@ export const planCommand: CommandFactory = (context) =>
       wholeFrom1("number of tokens"),
       256,
     )
+    .option(
+      "--tp-size <n>",
+      "parts that tensor parallelism splits the model into: a pool each",
+      wholeFrom1("number of parts"),
+      1,
+    )
     .option("--name <name>", "of the pool, in the command", "llama-cache")
     .action(async (options: Options) => {
       checkName(options.name, "plan");
@@ -75,7 +83,11 @@ export const planCommand: CommandFactory = (context) =>
       const { planPool, recordsFor, wholeUnits } = await import(
         "../../sizing/pool.ts"
       );
-      const model = readModel(parse(readText(context, options.config)));
+      const { tpSize } = options;
+      const model = readModel(
+        parse(readText(context, options.config)),
+        tpSize,
+      );
       const dtype = options.dtype ?? model.dtype;
       const context_tokens = options.context ?? contextOf(model);
       const plan = planPool(model, {
@@ -83,18 +95,22 @@ export const planCommand: CommandFactory = (context) =>
         sequences: options.sequences,
         dtype,
         block_tokens: options.blockTokens,
+        pools: tpSize,
       });
       const name = options.model ?? model.name;
       const command = [
-        ...["cortex", "cache", "create", options.name],
+        ...["cortex", "cache", "create"],
+        tpSize === 1 ? options.name : `${options.name}-0`,
         ...["--size", exactSize(plan.size_bytes)],
         ...["--block-size", exactSize(plan.block_size_bytes)],
         ...["--max-entries", `${recordsFor(plan.entries)}`],
         ...(name === undefined ? [] : ["--model", safe(name)]),
         ...["--dtype", dtype],
         ...["--block-tokens", `${options.blockTokens}`],
+        ...(tpSize === 1 ? [] : ["--tp-rank", "0", "--tp-size", `${tpSize}`]),
       ].map(shellWord).join(" ");
       const { used_bytes, free_bytes } = roomOfShm(context.platform());
+      const memory_bytes = totalMemory(context.platform());
       const size = exactSize(wholeUnits(used_bytes + plan.shm_bytes));
       const words = {
         dtype,
@@ -114,10 +130,12 @@ export const planCommand: CommandFactory = (context) =>
           model_type: model.model_type,
           layers: model.groups,
           ...plan,
+          pools: tpSize,
           shm_free_bytes: free_bytes,
+          memory_bytes: memory_bytes ?? null,
           ...words,
         },
-        describe(model, plan, options, words, free_bytes),
+        describe(model, plan, options, words, { free_bytes, memory_bytes }),
       );
     });
 
@@ -143,8 +161,11 @@ function describe(
   plan: PoolPlan,
   options: Options,
   { dtype, context_tokens, command, mount, container }: Words,
-  free_bytes: number,
+  host: { free_bytes: number; memory_bytes: number | undefined },
 ): string {
+  const { tpSize } = options;
+  const pools_bytes = tpSize * plan.size_bytes;
+  const isBeyondMemory = pools_bytes > (host.memory_bytes ?? Infinity);
   return [
     `A token takes      ${
       grouped(plan.bytes_per_token)
@@ -162,8 +183,20 @@ function describe(
     `The pool           ${formatBytes(plan.size_bytes)}, in blocks of ${
       formatBytes(plan.block_size_bytes)
     }`,
+    ...(tpSize === 1 ? [] : [
+      `All pools          ${formatBytes(pools_bytes)}, one for each of ${
+        grouped(tpSize)
+      } ranks`,
+    ]),
+    ...(isBeyondMemory
+      ? [
+        `Memory             this host has ${
+          formatBytes(host.memory_bytes!)
+        } in all: too little`,
+      ]
+      : []),
     `/dev/shm           needs ${formatBytes(plan.shm_bytes)} free, and has ${
-      formatBytes(free_bytes)
+      formatBytes(host.free_bytes)
     }`,
     ...(mount === null ? [] : [`                   make it larger: ${mount}`]),
     `                   in a container: ${container}`,

@@ -30,7 +30,7 @@ export const putCommand: CommandFactory = (context) =>
     .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
     .option(
       "--priority <n>",
-      "higher stays longer; 0 by default",
+      "higher stays longer; 0 by default; a chain's entries should have one",
       integer("priority"),
     )
     .option(

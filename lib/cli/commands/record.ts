@@ -17,6 +17,8 @@ interface Options extends JsonOption {
 
 /** How often the ring is drained while following. */
 const DRAIN_INTERVAL_MS = 20;
+/** The same, where more comes than the ring of a small pool holds for so long. */
+const DRAIN_SHORTEST_MS = 1;
 
 export const recordCommand: CommandFactory = (context) =>
   withJson(subcommand(
@@ -65,7 +67,9 @@ export const recordCommand: CommandFactory = (context) =>
           : `Wrote ${
             count(written.operations, "operation")
           } to ${options.output}${
-            written.lost > 0 ? `; ${count(written.lost, "older one")} lost` : ""
+            written.lost > 0
+              ? `; ${count(written.lost, "older one")} had been overwritten`
+              : ""
           }`,
       );
     });
@@ -98,7 +102,7 @@ async function write(
       ? ring.cursor - ring.slots
       : ring.cursor;
     let cursor = Math.max(0, first) >>> 0;
-    let operations = 0, lost = 0;
+    let operations = 0, lost = duration_s === undefined ? cursor : 0;
     const drain = () => {
       const drained = ring.drain(cursor);
       ({ cursor } = drained);
@@ -116,7 +120,8 @@ async function write(
       if (!wasOn) pool.record(true);
       const end = platform.monotonic() + duration_s * 1000;
       while (!interrupted && platform.monotonic() < end) {
-        await new Promise((done) => setTimeout(done, DRAIN_INTERVAL_MS));
+        const wait_ms = lost > 0 ? DRAIN_SHORTEST_MS : DRAIN_INTERVAL_MS;
+        await new Promise((done) => setTimeout(done, wait_ms));
         drain();
       }
     }

@@ -2,8 +2,10 @@ import type { Command } from "commander";
 import type { SnapshotInfo } from "../../snapshot/mod.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
-import { type Context, type JsonOption, print } from "../context.ts";
-import { NotFoundError } from "../../errors.ts";
+import { type Context, type JsonOption, note, print } from "../context.ts";
+import { CortexError, NotFoundError, UsageError } from "../../errors.ts";
+import { listSegments } from "../../segment.ts";
+import { shellWord } from "../../shell.ts";
 import { Exit, EXIT_CORRUPT } from "../exit.ts";
 import {
   ago,
@@ -36,9 +38,14 @@ export const snapshotCommand: CommandFactory = (context) =>
     .addCommand(verifyCommand(context))
     .addCommand(pruneCommand(context));
 
-function action(name: string, description: string, example: string): Command {
+function action(
+  name: string,
+  description: string,
+  example: string,
+  argument = "<name>",
+): Command {
   return withJson(subcommand(name, description, example))
-    .argument("<name>", "name of the pool")
+    .argument(argument, "name of the pool")
     .option(
       "--path <directory>",
       "instead of the pool's own place (see the README)",
@@ -59,11 +66,93 @@ async function load(context: Context, name: string, { path }: Options) {
 }
 
 const listCommand: CommandFactory = (context) =>
-  action("list", "list the generations", "snapshot list llama-cache")
-    .action(async (name: string, options: Options) => {
-      const info = await load(context, name, options);
-      print(context, options, listToJson(info), describeList(context, info));
-    });
+  action(
+    "list",
+    "list the generations, or what was saved of any pool",
+    "snapshot list llama-cache",
+    "[name]",
+  ).action(async (name: string | undefined, options: Options) => {
+    if (name === undefined) return await listAll(context, options);
+    const info = await load(context, name, options);
+    print(context, options, listToJson(info), describeList(context, info));
+  });
+
+/** The snapshots at the default place. One that cannot be read is told of. */
+async function listAll(context: Context, options: Options): Promise<void> {
+  if (options.path !== undefined) {
+    throw new UsageError(
+      "list",
+      "what is in --path",
+      "a directory has one pool's snapshot",
+      `Name the pool: cortex cache snapshot list NAME --path ${
+        shellWord(options.path)
+      }`,
+    );
+  }
+  const { listSnapshots } = await import("../../snapshot/mod.ts");
+  const platform = context.platform();
+  const pools = new Set(listSegments(platform));
+  const found: Saved[] = [];
+  for (const name of listSnapshots({ platform })) {
+    try {
+      const { path, generations: [newest] } = await load(
+        context,
+        name,
+        options,
+      );
+      if (newest) {
+        found.push({ name, path, newest, isPoolThere: pools.has(name) });
+      }
+    } catch (error) {
+      if (!(error instanceof CortexError)) throw error;
+      if (error.code !== "NOT_FOUND") note(context, `cortex: ${error.message}`);
+    }
+  }
+  print(context, options, found.map(savedToJson), describeAll(context, found));
+}
+
+/** What was saved of a pool. */
+interface Saved {
+  readonly name: string;
+  readonly path: string;
+  readonly newest: SnapshotInfo["generations"][number];
+  readonly isPoolThere: boolean;
+}
+
+function savedToJson({ name, path, newest, isPoolThere }: Saved) {
+  const { generation, entries, value_bytes, file_bytes } = newest;
+  return {
+    name,
+    path,
+    generation,
+    created_at: isoTime(newest.created_at),
+    entries,
+    value_bytes,
+    file_bytes,
+    problem: newest.problem ?? null,
+    pool_exists: isPoolThere,
+  };
+}
+
+function describeAll(context: Context, found: readonly Saved[]): string {
+  if (found.length === 0) {
+    return "Nothing was saved. Save a pool: cortex cache persist NAME";
+  }
+  const now = context.platform().now();
+  return table(
+    ["NAME", "SAVED", "ENTRIES", "VALUES", "ON DISK", "STATE", "POOL"],
+    found.map(({ name, newest, isPoolThere }) => [
+      name,
+      ago(newest.created_at, now),
+      grouped(newest.entries),
+      formatBytes(newest.value_bytes),
+      formatBytes(newest.file_bytes),
+      newest.problem ?? "complete",
+      isPoolThere ? "is there" : "gone",
+    ]),
+    ["ENTRIES", "VALUES", "ON DISK"],
+  );
+}
 
 function listToJson({ path, generations, damaged }: SnapshotInfo) {
   return {
