@@ -36,7 +36,9 @@ export function policyState(core: Core): Uint8Array {
 
 /** Tells the pool's policy of a sealed entry. */
 export function admit(core: Core, entry: EntryNumber): void {
-  core.replacement.insert(entry, parentOf(core, entry));
+  const { followsChains } = POLICIES[core.identity.policy];
+  const parent = followsChains ? parentOf(core, entry) : -1;
+  core.replacement.insert(entry, parent);
 }
 
 /** The sealed entry that this one extends, or -1. */
@@ -54,24 +56,31 @@ function parentOf(core: Core, entry: EntryNumber): EntryNumber | -1 {
   return -1;
 }
 
-/** The order in which a policy is told of the sealed entries. */
-function* sealedInOrder(
+/** Tells of the sealed entries, in the order in which that policy has to hear of them. */
+function tellAll(
   core: Core,
   policy: PolicyName,
-): Generator<EntryNumber> {
+  to: Pick<Replacement, "insert">,
+): void {
   const byUse = sealedByUse(core);
-  if (!POLICIES[policy].followsChains) return yield* byUse;
+  if (!POLICIES[policy].followsChains) {
+    for (const entry of byUse) to.insert(entry, -1);
+    return;
+  }
   // A parent may have been used after its child, and goes before it all the same.
   const isDone = new Uint8Array(core.table.count);
+  const parents = new Int32Array(core.table.count);
   const run: EntryNumber[] = [];
   for (const entry of byUse) {
     let at: EntryNumber | -1 = entry;
     while (at !== -1 && isDone[at] === 0) {
       isDone[at] = 1;
       run.push(at);
-      at = parentOf(core, at);
+      at = parents[at] = parentOf(core, at);
     }
-    while (run.length > 0) yield run.pop()!;
+    for (let next = run.pop(); next !== undefined; next = run.pop()) {
+      to.insert(next, parents[next]!);
+    }
   }
 }
 
@@ -92,9 +101,7 @@ function sealedByUse(core: Core): EntryNumber[] {
 /** Sets the pool's policy up anew from the entry table; what it learned is lost. */
 export function resetPolicy(core: Core): void {
   policyState(core).fill(0);
-  for (const entry of sealedInOrder(core, core.identity.policy)) {
-    admit(core, entry);
-  }
+  tellAll(core, core.identity.policy, core.replacement);
 }
 
 /** The order in which entries would go: by the pool's policy or by another. */
@@ -102,9 +109,7 @@ export function rehearse(core: Core, policy: PolicyName): Replacement {
   const { geometry, table, identity } = core;
   if (policy === identity.policy) return copyOf(core, geometry, policy);
   const other = Replacement.fresh(policy, table.count, factsOf(table));
-  for (const entry of sealedInOrder(core, policy)) {
-    other.insert(entry, parentOf(core, entry));
-  }
+  tellAll(core, policy, other);
   other.pressed();
   return other;
 }
