@@ -1,7 +1,8 @@
 /**
- * The writers' lock: `flock` on the handle's own descriptor, taken without
- * blocking and with back-off to a deadline. The kernel frees it when its holder
- * dies, though a big mapping may take it a fifth of a second to.
+ * The writers' lock: `flock` on the handle's own descriptor, tried without
+ * blocking, a few times at once and then with back-off to a deadline. The kernel
+ * frees it when its holder dies, though a big mapping may take it a fifth of a
+ * second to.
  *
  * @module
  */
@@ -15,6 +16,8 @@ import {
 import type { Header } from "./header.ts";
 import { PoolState } from "./layout.ts";
 
+/** How often to try before the first wait: a change takes some microseconds. */
+const TRIES_FIRST = 10;
 const WAIT_FIRST_MS = 0.05;
 const WAIT_LONGEST_MS = 5;
 
@@ -25,7 +28,9 @@ export function waitForLock(
   timeout_ms: number,
   onTimeout: () => never,
 ): void {
-  if (platform.tryLock(fd)) return;
+  for (let tries = 0; tries < TRIES_FIRST; tries++) {
+    if (platform.tryLock(fd)) return;
+  }
   const deadline = platform.monotonic() + timeout_ms;
   let wait_ms = WAIT_FIRST_MS;
   do {
