@@ -14,6 +14,7 @@ import {
   lockDirectory,
   newest,
   readCatalogue,
+  retained,
   sweep,
   type Swept,
 } from "./generations.ts";
@@ -215,7 +216,8 @@ export interface PruneReport extends Swept {
 
 /**
  * Removes all but the newest generation and `keep` former ones, and whatever
- * files nobody needs.
+ * files nobody needs. The last one of another pool of that name stays as long as
+ * any former one does.
  *
  * @throws {BusyError} if somebody saves into the directory.
  */
@@ -231,8 +233,10 @@ export function prune(
   try {
     const catalogue = readCatalogue(platform, directory, "prune");
     newest(catalogue, directory, "prune"); // says if none is whole
-    // The last one of another pool goes as well: it was asked for.
-    const kept = catalogue.generations.slice(0, 1 + keep);
+    const { generations } = catalogue;
+    const kept = keep === 0
+      ? generations.slice(0, 1)
+      : retained(generations, keep, () => true);
     const swept = onHost(
       "prune",
       what,

@@ -169,7 +169,8 @@ export function verifySnapshot(
 }
 
 /**
- * Removes all but the newest generation and `keep` former ones: 1 by default.
+ * Removes all but the newest generation and `keep` former ones: 1 by default. The
+ * last one of another pool of that name goes only with `keep: 0`.
  *
  * @throws {BusyError} if the snapshot is being saved.
  */

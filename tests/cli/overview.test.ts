@@ -77,6 +77,27 @@ test("an error about a generation names the command that lists them", () => {
   );
 });
 
+test("snapshot list says which generation is of another pool of that name", () => {
+  using pool = poolName();
+  using dir = scratch();
+  const at = ["--path", join(dir.path, "snap")];
+  for (let life = 0; life < 2; life++) {
+    cache("create", pool.name, "--size", "1M");
+    cortex(["cache", "put", pool.name, `k${life}`], { input: "value" });
+    cache("persist", pool.name, ...at);
+    cache("destroy", pool.name, "--yes");
+  }
+  const list = () => cache("snapshot", "list", pool.name, ...at).stdout;
+  assert.match(
+    list(),
+    /\n +2 .* complete\n +1 .* complete, of another pool\n$/,
+  );
+  cache("snapshot", "prune", pool.name, ...at);
+  assert.match(list(), /, of another pool\n$/);
+  cache("snapshot", "prune", pool.name, ...at, "--keep", "0");
+  assert.match(list(), /\n +2 .* complete\n$/);
+});
+
 test("a command in the wrong place is told where it is", () => {
   for (
     const [args, said] of [

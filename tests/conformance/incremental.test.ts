@@ -222,7 +222,12 @@ test("a new pool of an old name does not push the last save of the old one out",
     snapshotInfo(name, { path }).generations.map((one) => one.generation),
     [5, 4, 1],
   );
+  // Nor does a prune, unless no former one is wanted.
+  const prune = (keep?: number) =>
+    pruneSnapshot(name, { path, keep }).generations;
+  assert.deepEqual([prune(2), prune()], [[5, 4, 1], [5, 4, 1]]);
   assert.equal(restore(place.other, { path, generation: 1 }).entries, 10);
+  assert.deepEqual(prune(0), [5]);
 });
 
 test("a damaged manifest falls back to the one before, and the next save heals it", () => {

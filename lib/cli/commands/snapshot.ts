@@ -171,6 +171,7 @@ function describeList(
   { generations, damaged }: SnapshotInfo,
 ): string {
   const now = context.platform().now();
+  const uuid = generations[0]?.pool.uuid;
   const rows = generations.map((one) => [
     String(one.generation),
     ago(one.created_at, now),
@@ -178,7 +179,9 @@ function describeList(
     formatBytes(one.value_bytes),
     String(one.files.length),
     formatBytes(one.file_bytes),
-    one.problem ?? "complete",
+    `${one.problem ?? "complete"}${
+      one.pool.uuid === uuid ? "" : ", of another pool"
+    }`,
   ]);
   const head = [
     "GENERATION",
@@ -309,7 +312,7 @@ const pruneCommand: CommandFactory = (context) =>
   )
     .option(
       "--keep <n>",
-      "former generations to keep",
+      "former generations to keep; with 0, the last one of another pool of that name goes, too",
       natural("number of generations"),
       1,
     )
