@@ -121,9 +121,10 @@ async function buildProgram(context: Context): Promise<Command> {
     .description("make and use pools")
     .summary("make and use pools")
     .helpCommand(false);
-  if (!VERSION_FLAGS.includes(terminal.args[0] ?? "")) {
+  const [first = ""] = terminal.args;
+  if (!VERSION_FLAGS.includes(first)) {
     await addAll(cache, COMMANDS, context);
-    await addAll(program, TOOLS, context);
+    if (first !== "cache") await addAll(program, TOOLS, context);
   }
   return configure(program, context);
 }
