@@ -170,21 +170,16 @@ export const TERMINAL: Terminal = {
       typeof data === "string" ? new TextEncoder().encode(data) : data,
     ),
   readAll: () => {
-    const chunks: Uint8Array[] = [];
+    // A pipe gives a little at a time, and does not say how much there is.
+    let buffer = new Uint8Array(CHUNK_BYTES), used = 0;
     for (;;) {
-      const chunk = readChunk(new Uint8Array(CHUNK_BYTES));
-      if (chunk.length === 0) break;
-      chunks.push(chunk);
+      if (used === buffer.length) {
+        buffer = new Uint8Array(buffer.buffer.transfer(2 * used));
+      }
+      const read = readChunk(buffer.subarray(used)).length;
+      if (read === 0) return buffer.subarray(0, used);
+      used += read;
     }
-    const all = new Uint8Array(
-      chunks.reduce((sum, chunk) => sum + chunk.length, 0),
-    );
-    let at = 0;
-    for (const chunk of chunks) {
-      all.set(chunk, at);
-      at += chunk.length;
-    }
-    return all;
   },
   readLine: () => {
     const line: number[] = [];
