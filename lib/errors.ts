@@ -49,6 +49,11 @@ export class CortexError extends Error {
   }
 }
 
+/** What an error says is the matter, without what was to be done. */
+export function stateOf({ message }: Error): string {
+  return message.replace(/^Cannot [^:]*: /, "");
+}
+
 /** An argument that can never be right. */
 export class UsageError extends CortexError {
   constructor(...parts: Parts) {

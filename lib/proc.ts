@@ -34,10 +34,8 @@ export function readWord(platform: Platform, path: string): string | undefined {
 
 /** Memory that the host, or this container, has in all, in bytes. */
 export function totalMemory(platform: Platform): number | undefined {
-  const meminfo = readText(platform, "/proc/meminfo") ?? "";
-  const [, kib] = /^MemTotal:\s+(\d+) kB$/m.exec(meminfo) ?? [];
-  if (kib === undefined) return undefined;
-  const ofHost = Number(kib) * 1024;
+  const ofHost = memoryInfo(platform, "MemTotal");
+  if (ofHost === undefined) return undefined;
   const ofContainer = Number(readWord(platform, "/sys/fs/cgroup/memory.max"));
   return ofContainer > 0 ? Math.min(ofHost, ofContainer) : ofHost;
 }
@@ -47,12 +45,21 @@ export function totalMemory(platform: Platform): number | undefined {
  * does not say.
  */
 export function availableMemory(platform: Platform): number | undefined {
-  const meminfo = readText(platform, "/proc/meminfo") ?? "";
-  const [, kib] = /^MemAvailable:\s+(\d+) kB$/m.exec(meminfo) ?? [];
-  if (kib === undefined) return undefined;
+  const ofHost = memoryInfo(platform, "MemAvailable");
+  if (ofHost === undefined) return undefined;
   const limit = Number(readWord(platform, "/sys/fs/cgroup/memory.max"));
   const used = Number(readWord(platform, "/sys/fs/cgroup/memory.current"));
   const ofContainer = limit - used;
-  const ofHost = Number(kib) * 1024;
   return ofContainer >= 0 ? Math.min(ofHost, ofContainer) : ofHost;
+}
+
+/** A line of /proc/meminfo, in bytes. */
+function memoryInfo(
+  platform: Platform,
+  line: "MemTotal" | "MemAvailable",
+): number | undefined {
+  const meminfo = readText(platform, "/proc/meminfo") ?? "";
+  const [, kib] = new RegExp(`^${line}:\\s+(\\d+) kB$`, "m").exec(meminfo) ??
+    [];
+  return kib === undefined ? undefined : Number(kib) * 1024;
 }

@@ -5,7 +5,7 @@
  */
 import { OsError, type Platform } from "../../ffi/platform.ts";
 import type { PoolStatus } from "../describe.ts";
-import { CortexError } from "../errors.ts";
+import { CortexError, stateOf } from "../errors.ts";
 import { collectLitter } from "../litter/mod.ts";
 import { snapshotDirectories } from "../litter/snapshots.ts";
 import { isLost } from "../place.ts";
@@ -53,7 +53,7 @@ export function poolFacts(platform: Platform): PoolFacts {
       }
       facts.push(attention(
         `pool ${name}`,
-        error.message.replace(/^Cannot [^:]*: /, ""),
+        stateOf(error),
         error.hint ?? `cortex cache check ${name}, or cortex cache gc`,
       ));
     }
@@ -117,7 +117,7 @@ export function damagedSnapshotFacts(platform: Platform): Fact[] {
     } catch (error) {
       if (!(error instanceof CortexError)) throw error;
       if (error.code === "NOT_FOUND") continue; // empty, or gone meanwhile
-      const text = error.message.replace(/^Cannot [^:]*: /, "");
+      const text = stateOf(error);
       facts.push(attention(topic, text, error.hint ?? remedy));
     }
   }

@@ -6,7 +6,7 @@
  */
 import { OsError, type Platform } from "../../ffi/platform.ts";
 import type { Core } from "../core.ts";
-import { BusyError, CorruptError, CortexError } from "../errors.ts";
+import { BusyError, CorruptError, CortexError, stateOf } from "../errors.ts";
 import { EntryState } from "../layout.ts";
 import { reapDeadSlots } from "../lifecycle.ts";
 import { Pool } from "../pool.ts";
@@ -55,7 +55,7 @@ function findDamage(core: Core): string | undefined {
     return undefined;
   } catch (error) {
     if (!(error instanceof CorruptError)) throw error;
-    return error.message.replace(/^Cannot [^:]*: /, "");
+    return stateOf(error);
   }
 }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import { OsError, type Platform } from "../../ffi/platform.ts";
-import { CortexError, NotFoundError } from "../errors.ts";
+import { CortexError, NotFoundError, stateOf } from "../errors.ts";
 import { openSnapshotDirectory } from "../snapshot/directory.ts";
 import { listSnapshotNames, snapshotDirectory } from "../snapshot/location.ts";
 import { findLitter } from "../snapshot/generations.ts";
@@ -43,7 +43,7 @@ export function sweepSnapshot(
       throw error;
     }
     if (error instanceof NotFoundError) throw error;
-    const reason = error.message.replace(/^Cannot [^:]*: /, "");
+    const reason = stateOf(error);
     sweep.left({ path: directory, reason });
   } finally {
     if (fd !== undefined) files.close(fd);
