@@ -6,12 +6,7 @@ import { namespaceOf } from "../../prefix/namespace.ts";
 import { totalMemory } from "../../proc.ts";
 import { finish, type Progress } from "../../progress.ts";
 import { formatBytes, parseSize } from "../../units.ts";
-import {
-  type CommandFactory,
-  required,
-  subcommand,
-  withJson,
-} from "../command.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type Context, type JsonOption, note, print } from "../context.ts";
 import { count, safe } from "../format.ts";
 import { fileMode, integer, lowPercent } from "../options.ts";
@@ -57,35 +52,36 @@ export const createCommand: CommandFactory = (context) =>
     "create llama-cache --size 16G",
   ))
     .argument("<name>", "name of the pool")
-    .addOption(required(
-      "--size <size>",
-      "of the whole segment: 512K, 1.5G, 16GiB",
-      (text) => parseSize(text),
-    ))
+    .option("--size <size>", "of the whole segment: 512K, 1.5G, 16GiB", {
+      required: true,
+      read: (text) => parseSize(text),
+    })
     .option(
       "--tier <tier>",
       "where its bytes live: cpu (shared memory), or disk (a file that stays)",
-      "cpu",
+      { default: "cpu" },
     )
     .option("--path <file>", "the file, for tier disk")
     .option(
       "--policy <policy>",
       "what to evict: see policies (default: prefix)",
-      policy,
+      { read: policy },
     )
     .option(
       "--low <percent>",
       "evict down to this share of the pool in one batch; 100: just what is needed (default: 98)",
-      lowPercent,
+      { read: lowPercent },
     )
-    .option(
-      "--block-size <size>",
-      "unit of allocation, a power of two",
-      (text) => parseSize(text, "block size"),
-    )
-    .option("--max-entries <n>", "entry limit", integer("entry limit"))
+    .option("--block-size <size>", "unit of allocation, a power of two", {
+      read: (text) => parseSize(text, "block size"),
+    })
+    .option("--max-entries <n>", "entry limit", {
+      read: integer("entry limit"),
+    })
     .option("--populate", "take all of its memory now")
-    .option("--mode <mode>", "permissions, in octal (default: 0600)", fileMode)
+    .option("--mode <mode>", "permissions, in octal (default: 0600)", {
+      read: fileMode,
+    })
     .option(
       "--namespace <text>",
       "what makes it incompatible with others, in words of your own",
@@ -93,9 +89,13 @@ export const createCommand: CommandFactory = (context) =>
     .option("--model <id>", "or told one by one: the model")
     .option("--dtype <type>", "type of the cache's numbers, such as bf16")
     .option("--layout <name>", "order of the cache's dimensions")
-    .option("--tp-rank <n>", "part of a tensor-parallel model", integer("rank"))
-    .option("--tp-size <n>", "number of its parts", integer("size"))
-    .option("--block-tokens <n>", "tokens an entry", integer("block tokens"))
+    .option("--tp-rank <n>", "part of a tensor-parallel model", {
+      read: integer("rank"),
+    })
+    .option("--tp-size <n>", "number of its parts", { read: integer("size") })
+    .option("--block-tokens <n>", "tokens an entry", {
+      read: integer("block tokens"),
+    })
     .option("--record", "note operations, for record")
     .action(async (name: string, options: Options) => {
       const { tier, json: _, ...rest } = options;

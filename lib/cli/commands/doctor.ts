@@ -1,6 +1,5 @@
-import { Command, Option } from "commander";
 import type { Fact } from "../../doctor/mod.ts";
-import { type CommandFactory, withJson } from "../command.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { Exit, EXIT_FAILED } from "../exit.ts";
 import { safe } from "../format.ts";
@@ -11,12 +10,13 @@ interface Options extends JsonOption {
 }
 
 export const doctorCommand: CommandFactory = (context) =>
-  withJson(
-    new Command("doctor")
-      .description("say what of this host needs attention, and what to do")
-      .addHelpText("after", "\nExample:\n  $ cortex doctor"),
-  )
-    .addOption(new Option("--assist <segment>").hideHelp())
+  withJson(subcommand(
+    "doctor",
+    "say what of this host needs attention, and what to do",
+    "doctor",
+    "cortex",
+  ))
+    .option("--assist <segment>", "", { hidden: true })
     .action(async (options: Options) => {
       const { assist, examine } = await import("../../doctor/mod.ts");
       const platform = context.platform();

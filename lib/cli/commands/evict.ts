@@ -20,8 +20,13 @@ export const evictCommand: CommandFactory = (context) =>
     "evict llama-cache --percent 25",
   ))
     .argument("<name>", "name of the pool")
-    .option("--percent <p>", "of the used bytes", percentage, 25)
-    .option("--policy <policy>", "by another than the pool's own", policy)
+    .option("--percent <p>", "of the used bytes", {
+      read: percentage,
+      default: 25,
+    })
+    .option("--policy <policy>", "by another than the pool's own", {
+      read: policy,
+    })
     .option("--dry-run", "only say what would go")
     .action((name: string, options: Options) => {
       using pool = Pool.open(name, { platform: context.platform() });

@@ -19,7 +19,9 @@ export const gcCommand: CommandFactory = (context) =>
     .option(
       "--path <directory>",
       "also look into this snapshot (may be given more than once)",
-      (path: string, before: string[] | undefined) => [...before ?? [], path],
+      {
+        read: (path, before: string[] | undefined) => [...before ?? [], path],
+      },
     )
     .action(async (options: Options) => {
       const { collectLitter } = await import("../../litter/mod.ts");

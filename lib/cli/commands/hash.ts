@@ -1,11 +1,6 @@
 import { UsageError } from "../../errors.ts";
 import type { Scheme } from "../../prefix/chain.ts";
-import {
-  type CommandFactory,
-  required,
-  subcommand,
-  withJson,
-} from "../command.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, note, print } from "../context.ts";
 import { readText } from "../files.ts";
 import { json, scheme, wholeFrom1 } from "../options.ts";
@@ -25,22 +20,24 @@ export const hashCommand: CommandFactory = (context) =>
     "hash --scheme vllm --block-tokens 16 --tokens-file prompt.txt --seed 0",
     "cortex",
   ))
-    .option("--scheme <scheme>", "sglang or vllm", scheme, "sglang" as Scheme)
-    .addOption(required(
+    .option("--scheme <scheme>", "sglang or vllm", {
+      read: scheme,
+      default: "sglang",
+    })
+    .option(
       "--block-tokens <n>",
       "tokens a block; only full blocks have a key",
-      wholeFrom1("number of tokens"),
-    ))
-    .addOption(required(
+      { required: true, read: wholeFrom1("number of tokens") },
+    )
+    .option(
       "--tokens-file <file>",
       "token ids apart by white space or commas; - for standard input",
-    ))
-    .option("--seed <text>", "PYTHONHASHSEED of the engine, for vllm (0)")
-    .option(
-      "--extra <json>",
-      "extra keys, for vllm: a list, or an object",
-      json("those extra keys"),
+      { required: true },
     )
+    .option("--seed <text>", "PYTHONHASHSEED of the engine, for vllm (0)")
+    .option("--extra <json>", "extra keys, for vllm: a list, or an object", {
+      read: json("those extra keys"),
+    })
     .action(async (options: Options) => {
       const keys = await chainOf(context, options);
       if (keys.length === 0) {

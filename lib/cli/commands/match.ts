@@ -27,14 +27,19 @@ export const matchCommand: CommandFactory = (context) =>
       "--tokens-file <file>",
       "hash these token ids instead; - for standard input",
     )
-    .option("--scheme <scheme>", "sglang or vllm", scheme, "sglang" as Scheme)
+    .option("--scheme <scheme>", "sglang or vllm", {
+      read: scheme,
+      default: "sglang",
+    })
     .option(
       "--block-tokens <n>",
       "tokens a block (default: as the pool was created with)",
-      wholeFrom1("number of tokens"),
+      { read: wholeFrom1("number of tokens") },
     )
     .option("--seed <text>", "PYTHONHASHSEED of the engine, for vllm (0)")
-    .option("--extra <json>", "extra keys, for vllm", json("those extra keys"))
+    .option("--extra <json>", "extra keys, for vllm", {
+      read: json("those extra keys"),
+    })
     .action(
       async (
         name: string,

@@ -47,21 +47,21 @@ export const persistCommand: CommandFactory = (context) =>
     )
     .option("--if-changed", "write nothing if it was not used since")
     .option("--full", "write all of it anew, whatever is on disk")
-    .option(
-      "--keep <n>",
-      "former generations to keep (default: 1)",
-      natural("number of generations"),
-    )
+    .option("--keep <n>", "former generations to keep (default: 1)", {
+      read: natural("number of generations"),
+    })
     .option(
       "--dead-limit <percent>",
       "write a file anew of which more is dead (default: 50)",
-      percentage,
+      { read: percentage },
     )
-    .option("--compress <codec>", "store values compressed: zstd", codec)
+    .option("--compress <codec>", "store values compressed: zstd", {
+      read: codec,
+    })
     .option(
       "--lock-timeout <time>",
       "wait so long, such as 30s, for others that change it (default: 5s) or save it (not at all)",
-      parseDuration("time"),
+      { read: parseDuration("time") },
     )
     .option("--quiet", "print nothing but one line on failure")
     .action(async (name: string | undefined, options: Options) => {

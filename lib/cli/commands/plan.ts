@@ -6,12 +6,7 @@ import { shellWord } from "../../shell.ts";
 import type { ModelCache } from "../../sizing/model.ts";
 import type { PoolPlan } from "../../sizing/pool.ts";
 import { exactSize, formatBytes } from "../../units.ts";
-import {
-  type CommandFactory,
-  required,
-  subcommand,
-  withJson,
-} from "../command.ts";
+import { type CommandFactory, subcommand, withJson } from "../command.ts";
 import { type JsonOption, print } from "../context.ts";
 import { readText } from "../files.ts";
 import { count, grouped, safe } from "../format.ts";
@@ -47,36 +42,34 @@ export const planCommand: CommandFactory = (context) =>
     "plan --config config.json --context 32768 --sequences 64 --dtype fp8",
     "cortex",
   ))
-    .addOption(required(
+    .option(
       "--config <file>",
       "the model's config.json, as Hugging Face has it",
-    ))
+      { required: true },
+    )
     .option(
       "--context <tokens>",
       "tokens of a sequence, such as 32k (default: the longest that the model takes)",
-      tokens("context"),
+      { read: tokens("context") },
     )
-    .option(
-      "--sequences <n>",
-      "sequences to be cached at once",
-      wholeFrom1("number of sequences"),
-      1,
-    )
+    .option("--sequences <n>", "sequences to be cached at once", {
+      read: wholeFrom1("number of sequences"),
+      default: 1,
+    })
     .option("--model <id>", "its name for the pool, if not the config's own")
     .option("--dtype <type>", "of the cache, if not the model's: bf16, fp8...")
-    .option(
-      "--block-tokens <n>",
-      "tokens an entry",
-      wholeFrom1("number of tokens"),
-      256,
-    )
+    .option("--block-tokens <n>", "tokens an entry", {
+      read: wholeFrom1("number of tokens"),
+      default: 256,
+    })
     .option(
       "--tp-size <n>",
       "parts that tensor parallelism splits the model into: a pool each",
-      wholeFrom1("number of parts"),
-      1,
+      { read: wholeFrom1("number of parts"), default: 1 },
     )
-    .option("--name <name>", "of the pool, in the command", "llama-cache")
+    .option("--name <name>", "of the pool, in the command", {
+      default: "llama-cache",
+    })
     .action(async (options: Options) => {
       checkName(options.name, "plan");
       const { readModel } = await import("../../sizing/model.ts");

@@ -27,18 +27,20 @@ export const putCommand: CommandFactory = (context) =>
       "read the value from this file; - is standard input",
     )
     .option("--parent <key>", "key of the entry that this one extends")
-    .option("--tokens <n>", "tokens that the value covers", integer("tokens"))
+    .option("--tokens <n>", "tokens that the value covers", {
+      read: integer("tokens"),
+    })
     .option(
       "--priority <n>",
       "higher stays longer; 0 by default; a chain's entries should have one",
-      integer("priority"),
+      { read: integer("priority") },
     )
-    .option(
-      "--ttl <time>",
-      "gone after that time: 90, 90s, 15m, 2h, 1d",
-      timeToLive,
-    )
-    .option("--meta <json>", "metadata, up to 4 KiB", json("that metadata"))
+    .option("--ttl <time>", "gone after that time: 90, 90s, 15m, 2h, 1d", {
+      read: timeToLive,
+    })
+    .option("--meta <json>", "metadata, up to 4 KiB", {
+      read: json("that metadata"),
+    })
     .action((name: string, key: string, given: Options) => {
       const options = { ...given, ttl_ms: given.ttl };
       const { file } = options;

@@ -31,7 +31,7 @@ export const recordCommand: CommandFactory = (context) =>
     .option(
       "--seconds <n>",
       "note for so long, and write it as it comes; Ctrl-C ends it early",
-      seconds,
+      { read: seconds },
     )
     .option("--on", "have operations noted from now on")
     .option("--off", "have them noted no more")

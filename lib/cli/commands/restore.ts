@@ -1,4 +1,3 @@
-import { Option } from "commander";
 import type { RestoreReport } from "../../snapshot/mod.ts";
 import { formatBytes } from "../../units.ts";
 import { type CommandFactory, subcommand, withJson } from "../command.ts";
@@ -36,18 +35,16 @@ export const restoreCommand: CommandFactory = (context) =>
     .option("--merge", "into a pool that has entries: keep those")
     .option("--replace", "into a pool that has entries: drop those")
     .option("--namespace <text>", "refuse a snapshot of another namespace")
-    .option(
-      "--generation <n>",
-      "not the newest: see snapshot list",
-      natural("generation"),
-    )
+    .option("--generation <n>", "not the newest: see snapshot list", {
+      read: natural("generation"),
+    })
     .option("--partial", "take what is whole of a damaged snapshot")
     .option("--background", "return when the first entries come")
-    .addOption(new Option("--in-background").hideHelp())
+    .option("--in-background", "", { hidden: true })
     .option(
       "--lock-timeout <time>",
       "wait so long, such as 30s, for others that change it (default: 5s) or restore it (not at all)",
-      parseDuration("time"),
+      { read: parseDuration("time") },
     )
     .option("--quiet", "print nothing but one line on failure")
     .action(async (name: string, options: Options) => {

@@ -1,4 +1,3 @@
-import { Option } from "commander";
 import type { Platform } from "../../../ffi/platform.ts";
 import { snapshotDirectory } from "../../snapshot/location.ts";
 import { UsageError } from "../../errors.ts";
@@ -24,10 +23,11 @@ export const scheduleCommand: CommandFactory = (context) =>
     "schedule llama-cache --every 15m --systemd",
   ))
     .argument("<name>", "name of the pool")
-    .addOption(
-      new Option("--every <time>", "how often, as 15m, 6h or 1d")
-        .argParser(duration("time")).default(15 * 60_000, "15m"),
-    )
+    .option("--every <time>", "how often, as 15m, 6h or 1d", {
+      read: duration("time"),
+      default: 15 * 60_000,
+      shown: "15m",
+    })
     .option("--cron", "lines for a crontab (the default)")
     .option("--systemd", "units for systemd")
     .option(

@@ -1,4 +1,3 @@
-import { Option } from "commander";
 import { UsageError } from "../../errors.ts";
 import { isPolicyName, type PolicyName } from "../../policy/mod.ts";
 import type { SimResult } from "../../sim/mod.ts";
@@ -48,29 +47,25 @@ export const simCommand: CommandFactory = (context) =>
     .option(
       "--blocks <n,...>",
       "sizes of the cache, in blocks (default: from 1% to 100% of the trace)",
-      (text) => listOf(text, wholeFrom1("number of blocks")),
+      { read: (text) => listOf(text, wholeFrom1("number of blocks")) },
     )
-    .option(
-      "--size <size,...>",
-      "sizes of the cache, in bytes",
-      (text) => listOf(text, (size) => parseSize(size)),
-    )
+    .option("--size <size,...>", "sizes of the cache, in bytes", {
+      read: (text) => listOf(text, (size) => parseSize(size)),
+    })
     .option(
       "--block-size <size>",
       "bytes a block, where the trace and the cache are not told in the same unit",
-      (text) => parseSize(text, "block size"),
+      { read: (text) => parseSize(text, "block size") },
     )
-    .addOption(
-      new Option(
-        "--policy <policy,...>",
-        "which; bound, what could be hit at all, is always shown",
-      ).argParser(policies).default(policies(ALL), "all"),
+    .option(
+      "--policy <policy,...>",
+      "which; bound, what could be hit at all, is always shown",
+      { read: policies, default: policies(ALL), shown: "all" },
     )
     .option(
       "--low <percent>",
       "evict down to this; by default just what is needed, as published figures count, and not 98 as create does",
-      lowPercent,
-      100,
+      { read: lowPercent, default: 100 },
     )
     .option("--svg <file>", "draw the curves into this file")
     .action(async (path: string, options: Options) => {

@@ -1,7 +1,11 @@
-import type { Command } from "commander";
 import type { SnapshotInfo } from "../../snapshot/mod.ts";
 import { formatBytes } from "../../units.ts";
-import { type CommandFactory, subcommand, withJson } from "../command.ts";
+import {
+  type CommandFactory,
+  type CommandSpec,
+  subcommand,
+  withJson,
+} from "../command.ts";
 import { type Context, type JsonOption, note, print } from "../context.ts";
 import { CortexError, NotFoundError, UsageError } from "../../errors.ts";
 import { listSegments } from "../../segment.ts";
@@ -32,18 +36,17 @@ export const snapshotCommand: CommandFactory = (context) =>
     "list, show, verify or prune what was saved of a pool",
     "snapshot verify llama-cache",
   )
-    .helpCommand(false)
-    .addCommand(listCommand(context))
-    .addCommand(showCommand(context))
-    .addCommand(verifyCommand(context))
-    .addCommand(pruneCommand(context));
+    .command(listCommand(context))
+    .command(showCommand(context))
+    .command(verifyCommand(context))
+    .command(pruneCommand(context));
 
 function action(
   name: string,
   description: string,
   example: string,
   argument = "<name>",
-): Command {
+): CommandSpec {
   return withJson(subcommand(name, description, example))
     .argument(argument, "name of the pool")
     .option(
@@ -52,11 +55,11 @@ function action(
     );
 }
 
-function withGeneration(command: Command): Command {
+function withGeneration(command: CommandSpec): CommandSpec {
   return command.option(
     "--generation <n>",
     "not the newest: see snapshot list",
-    natural("generation"),
+    { read: natural("generation") },
   );
 }
 
@@ -313,13 +316,12 @@ const pruneCommand: CommandFactory = (context) =>
     .option(
       "--keep <n>",
       "former generations to keep; with 0, the last one of another pool of that name goes, too",
-      natural("number of generations"),
-      1,
+      { read: natural("number of generations"), default: 1 },
     )
     .option(
       "--lock-timeout <time>",
       "wait for a save that goes on, such as 30s (default: 5s)",
-      parseDuration("time"),
+      { read: parseDuration("time") },
     )
     .action(async (name: string, options: Options) => {
       const { pruneSnapshot } = await import("../../snapshot/mod.ts");

@@ -22,7 +22,10 @@ export const statusCommand: CommandFactory = (context) =>
   ))
     .argument("[name]", "name of the pool")
     .option("--watch", "again and again, until Ctrl-C")
-    .option("--interval <seconds>", "between looks, with --watch", seconds, 1)
+    .option("--interval <seconds>", "between looks, with --watch", {
+      read: seconds,
+      default: 1,
+    })
     .action(async (name: string | undefined, options: Options) => {
       show(context, name, options);
       while (options.watch) {
