@@ -14,6 +14,9 @@ interface BunFfi {
     path: string,
     symbols: Record<string, { args: readonly string[]; returns: string }>,
   ): { symbols: Record<string, (...args: unknown[]) => number | bigint> };
+  CFunction(
+    symbol: { ptr: number; args: readonly string[]; returns: string },
+  ): (to: Uint8Array, from: Uint8Array, bytes: number) => number;
   toArrayBuffer(address: number, offset: number, length: number): ArrayBuffer;
   read: { i32(address: number, offset: number): number };
 }
@@ -68,6 +71,7 @@ const MORE = {
     returns: "i32",
   },
   msync: { args: ["ptr", "usize", "i32"], returns: "i32" },
+  mprotect: { args: ["ptr", "usize", "i32"], returns: "i32" },
   syscall: {
     // long number, ...: registers are passed alike on x86-64 and arm64
     args: ["i64", "i64", "i64", "i64", "i64", "i64"],
@@ -87,6 +91,9 @@ const SHM = {
 } as const;
 
 type Call = (...args: unknown[]) => number;
+
+/** `int (void *, const void *, size_t)` */
+const COPY = { args: ["ptr", "ptr", "usize"], returns: "i32" } as const;
 
 /** Bun cannot make an `ArrayBuffer` above 4 GiB over foreign memory. */
 const WINDOW_LIMIT_BYTES = 2 ** 32 - 1;
@@ -112,7 +119,10 @@ export function bindBun(): Libc {
       madvise: (offset, size, advice) =>
         madvise(address + offset, size, advice),
       msync: (flags) => later("msync")(address, length, flags),
+      mprotect: (offset, size, prot) =>
+        later("mprotect")(address + offset, size, prot),
       munmap: () => munmap(address, length),
+      asCopy: () => ffi.CFunction({ ptr: address, ...COPY }),
     };
   }
 

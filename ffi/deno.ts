@@ -41,6 +41,7 @@ const LIBC = {
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
   madvise: { parameters: ["pointer", "usize", "i32"], result: "i32" },
   msync: { parameters: ["pointer", "usize", "i32"], result: "i32" },
+  mprotect: { parameters: ["pointer", "usize", "i32"], result: "i32" },
   syscall: {
     // long number, ...: registers are passed alike on x86-64 and arm64
     parameters: ["i64", "i64", "i64", "i64", "i64", "i64"],
@@ -71,6 +72,12 @@ const SHM = {
   shm_unlink: { parameters: ["buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+/** `int (void *, const void *, size_t)` */
+const COPY = {
+  parameters: ["buffer", "buffer", "usize"],
+  result: "i32",
+} as const satisfies Deno.ForeignFunction;
+
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
 /** Opens libc. Throws where there is no glibc. */
@@ -90,7 +97,19 @@ export function bindDeno(): Libc {
           advice,
         ),
       msync: (flags) => libc.msync(address, BigInt(length), flags),
+      mprotect: (offset, size, prot) =>
+        libc.mprotect(
+          Deno.UnsafePointer.offset(address, offset),
+          BigInt(size),
+          prot,
+        ),
       munmap: () => libc.munmap(address, BigInt(length)),
+      asCopy: () => {
+        const code = address as Deno.PointerObject<typeof COPY>;
+        const copy = new Deno.UnsafeFnPointer(code, COPY);
+        return (to, from, count) =>
+          copy.call(bytes(to), bytes(from), BigInt(count));
+      },
     };
   }
 

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { copying } from "./copying.ts";
 import { errnoName } from "./errno.ts";
 import { FILES } from "./files.ts";
 import { LibcMapping } from "./mapping.ts";
@@ -25,7 +26,10 @@ export interface Region {
   view(offset: number, length: number): ArrayBuffer;
   madvise(offset: number, length: number, advice: number): number;
   msync(flags: number): number;
+  mprotect(offset: number, length: number, prot: number): number;
   munmap(): number;
+  /** The C function that is in it: `int (void *, const void *, size_t)`. */
+  asCopy(): (to: Uint8Array, from: Uint8Array, bytes: number) => number;
 }
 
 /**
@@ -130,6 +134,8 @@ export class LibcPlatform implements Platform {
   readonly pid: number;
   readonly uid: number;
   readonly files: Files = FILES;
+  readonly copy: Platform["copy"];
+  readonly copyAndSum: Platform["copyAndSum"];
   readonly #libc: Libc;
   readonly #statxWords = new Uint32Array(64);
   readonly #statx = new Uint8Array(this.#statxWords.buffer);
@@ -137,6 +143,7 @@ export class LibcPlatform implements Platform {
 
   constructor(libc: Libc) {
     this.#libc = libc;
+    ({ copy: this.copy, copyAndSum: this.copyAndSum } = copying(libc));
     this.runtime = libc.runtime;
     this.pid = libc.getpid();
     this.uid = libc.geteuid();

@@ -222,6 +222,15 @@ export interface Platform {
    */
   isByteLocked(fd: Fd, offset: number, length?: number): boolean;
 
+  /**
+   * Copies all of `from` to the start of `to`. Many bytes go past the processor's
+   * cache, where the host can do that.
+   *
+   * @throws {RangeError} if `to` is shorter.
+   */
+  copy(to: Uint8Array, from: Uint8Array): void;
+  /** As `copy`; gives what `crc32` would of the bytes as they were copied. */
+  copyAndSum(to: Uint8Array, from: Uint8Array, seed?: number): number;
   /** CRC-32 (IEEE 802.3, as zlib's) of `bytes`, going on from `seed`. */
   crc32(bytes: Uint8Array, seed?: number): number;
   /** A frame of zstd, level 1. */

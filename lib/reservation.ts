@@ -14,7 +14,7 @@ import { abortEntry, isReserving, noteBacked, sealEntry } from "./lifecycle.ts";
 import { findEntry } from "./lookup.ts";
 import { type History, type Plan, planEntry, type PutOptions } from "./plan.ts";
 import { type BackedRoom, reserveRoom } from "./room.ts";
-import { closeViews, fillViews, openViews } from "./views.ts";
+import { closeViews, fillAndSum, fillViews, openViews } from "./views.ts";
 
 /**
  * Room for a value: fill `bytes`, then `seal`. Take it with `using`: what was
@@ -125,14 +125,11 @@ export class Reservation {
     }
     this.#isStale = false;
     this.#written_crc = undefined;
+    const { platform } = this.#core;
     if (this.#staged) this.#staged.set(bytes);
-    else if (this.#opened || !this.#isSummed) fillViews(this.#own(), bytes);
-    else {
-      const { platform } = this.#core;
-      let crc = 0;
-      fillViews(this.#own(), bytes, (part) => crc = platform.crc32(part, crc));
-      this.#written_crc = crc;
-    }
+    else if (this.#opened || !this.#isSummed) {
+      fillViews(platform, this.#own(), bytes);
+    } else this.#written_crc = fillAndSum(platform, this.#own(), bytes);
   }
 
   /** Publishes the entry. From now on it is immutable, and the views are empty. */
@@ -174,7 +171,8 @@ export class Reservation {
   #seal(isSeen: boolean): void {
     this.#expectOpen("seal");
     this.#expectViews();
-    if (this.#staged) fillViews(this.#own(), this.#staged);
+    const { platform } = this.#core;
+    if (this.#staged) fillViews(platform, this.#own(), this.#staged);
     else this.#clear();
     this.#publish(this.#isSummed ? this.#crc() : undefined, isSeen);
   }
@@ -247,13 +245,13 @@ export class Reservation {
   }
 
   #writeSpilled(text: Uint8Array): void {
-    const { geometry, mapping } = this.#core;
+    const { geometry, mapping, platform } = this.#core;
     const from = spillOffset(this.size_bytes);
     const views = openViews(
       mapping,
       pieces(geometry, this.#room.extents, from, text.length),
     );
-    fillViews(views, text);
+    fillViews(platform, views, text);
     closeViews(mapping, views);
   }
 

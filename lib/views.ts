@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Mapping } from "../ffi/platform.ts";
+import type { Mapping, Platform } from "../ffi/platform.ts";
 import type { Piece } from "./contents.ts";
 
 /** Views in order, none longer than the runtime can make. */
@@ -22,36 +22,37 @@ export function openViews(
   return views;
 }
 
-/**
- * What is copied at once: little enough to be still in the processor's cache when
- * it is summed, and faster than all at once even if it is not.
- */
-const PART_BYTES = 256 * 1024;
-
-/**
- * Copies `bytes` into the views, one behind the other.
- *
- * @param sum is told of each part once it is there.
- */
+/** Copies `bytes` into the views, one behind the other. */
 export function fillViews(
+  platform: Platform,
   views: readonly Uint8Array<ArrayBuffer>[],
   bytes: Uint8Array,
-  sum: (part: Uint8Array) => void = () => {},
 ): void {
   let done = 0;
   for (const view of views) {
-    // Many values are one part: no views of parts need be made.
-    if (view.length <= PART_BYTES && view.length === bytes.length) {
-      view.set(bytes);
-      return sum(view);
-    }
-    for (let at = 0; at < view.length; at += PART_BYTES) {
-      const part = view.subarray(at, at + PART_BYTES);
-      part.set(bytes.subarray(done, done + part.length));
-      sum(part);
-      done += part.length;
-    }
+    platform.copy(view, partOf(bytes, done, view.length));
+    done += view.length;
   }
+}
+
+/** As `fillViews`; gives the checksum of what was copied. */
+export function fillAndSum(
+  platform: Platform,
+  views: readonly Uint8Array<ArrayBuffer>[],
+  bytes: Uint8Array,
+): number {
+  let crc = 0, done = 0;
+  for (const view of views) {
+    const part = partOf(bytes, done, view.length);
+    crc = platform.copyAndSum(view, part, crc);
+    done += view.length;
+  }
+  return crc;
+}
+
+/** Most values are in one piece: no view of a part need be made. */
+function partOf(bytes: Uint8Array, from: number, length: number): Uint8Array {
+  return bytes.length === length ? bytes : bytes.subarray(from, from + length);
 }
 
 /** Detaches the views. */

@@ -203,6 +203,16 @@ export class SimPlatform implements Platform {
 
   // -------------------------------------------------------- clock and chance
 
+  copy(to: Uint8Array, from: Uint8Array): void {
+    this.step();
+    this.#host.copy(to, from);
+  }
+
+  copyAndSum(to: Uint8Array, from: Uint8Array, seed?: number): number {
+    this.step();
+    return this.#host.copyAndSum(to, from, seed);
+  }
+
   crc32(bytes: Uint8Array, seed?: number): number {
     return this.#host.crc32(bytes, seed);
   }
