@@ -141,12 +141,14 @@ async function measure(
     size_bytes,
     (views) =>
       inTurn([
+        // First, and last in the rounds that go backwards: the garbage that some
+        // of them leave is collected at the cost of who comes next.
+        ...[...peers].flatMap(([name, peer]) => round.peer(name, peer)),
         round.copy(views),
         round.put("put", {}),
         round.put(UNSUMMED, { checksum: "persist" }),
         round.hit("hit", {}),
         round.hit(BORROWED, { view: "borrowed" }),
-        ...[...peers].flatMap(([name, peer]) => round.peer(name, peer)),
       ], context.order.rounds),
   );
   await round.verify(peers.values());
