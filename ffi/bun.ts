@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { Libc, Region } from "./libc.ts";
+import type { Libc } from "./libc.ts";
+import type { ForeignFunction, Region } from "./region.ts";
 
 /** The part of `bun:ffi` that is used here. A pointer is a plain number. */
 interface BunFfi {
@@ -16,7 +17,7 @@ interface BunFfi {
   ): { symbols: Record<string, (...args: unknown[]) => number | bigint> };
   CFunction(
     symbol: { ptr: number; args: readonly string[]; returns: string },
-  ): (to: Uint8Array, from: Uint8Array, bytes: number) => number;
+  ): ForeignFunction;
   toArrayBuffer(address: number, offset: number, length: number): ArrayBuffer;
   read: { i32(address: number, offset: number): number };
 }
@@ -93,7 +94,7 @@ const SHM = {
 type Call = (...args: unknown[]) => number;
 
 /** `int (void *, const void *, size_t)` */
-const COPY = { args: ["ptr", "ptr", "usize"], returns: "i32" } as const;
+const FUNCTION = { args: ["ptr", "ptr", "usize"], returns: "i32" } as const;
 
 /** Bun cannot make an `ArrayBuffer` above 4 GiB over foreign memory. */
 const WINDOW_LIMIT_BYTES = 2 ** 32 - 1;
@@ -122,7 +123,8 @@ export function bindBun(): Libc {
       mprotect: (offset, size, prot) =>
         later("mprotect")(address + offset, size, prot),
       munmap: () => munmap(address, length),
-      asCopy: () => ffi.CFunction({ ptr: address, ...COPY }),
+      asFunction: (offset) =>
+        ffi.CFunction({ ptr: address + offset, ...FUNCTION }),
     };
   }
 

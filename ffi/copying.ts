@@ -9,8 +9,9 @@
  *
  * @module
  */
-import type { Libc, Region } from "./libc.ts";
-import { COPY_X64, machineCode } from "./machine_code.ts";
+import type { Libc } from "./libc.ts";
+import type { ForeignFunction, Region } from "./region.ts";
+import { COPY_X64, FEATURES_X64, machineCode } from "./machine_code.ts";
 import type { Platform } from "./platform.ts";
 
 /** Below this, what was put is rather wanted in the cache, and the call costs more. */
@@ -34,33 +35,56 @@ export function copying(libc: Libc): Pick<Platform, "copy" | "copyAndSum"> {
   let pass: Pass | undefined;
   let isKnown = false;
 
-  /** Copies whole lines; gives how many bytes that were. */
-  function stream(to: Uint8Array, from: Uint8Array, seed: number): number {
-    if (from.length < STREAMED_MIN_BYTES || from.length > to.length) return 0;
-    if (isShared(to) || isShared(from)) return 0;
+  /** The pass that may copy these; else it is for `set`, and what `set` refuses. */
+  function passFor(to: Uint8Array, from: Uint8Array | undefined) {
+    if (!from || from.length > to.length || isShared(to)) return undefined;
     if (!isKnown) {
       isKnown = true;
       pass = Pass.make(libc);
     }
-    return pass ? pass.run(to, from, seed) : 0;
+    return pass;
   }
 
   return {
     copy: (to, from) => {
-      const done = stream(to, from, 0);
-      if (done === 0) to.set(from);
-      else if (done < from.length) to.set(from.subarray(done), done);
+      const source = manyBytes(from);
+      if (!passFor(to, source)?.run(to, source!, 0)) to.set(from);
     },
     copyAndSum: (to, from, seed = 0) => {
-      const done = stream(to, from, seed);
-      if (done === 0) return plainly(libc, to, from, seed);
-      const crc = pass!.sum();
-      if (done === from.length) return crc;
-      const rest = from.subarray(done);
-      to.set(rest, done);
-      return libc.crc32(rest, crc);
+      const source = manyBytes(from);
+      const made = passFor(to, source);
+      return made?.run(to, source!, seed)
+        ? made.sum()
+        : plainly(libc, to, from, seed);
     },
   };
+}
+
+/** What the language itself says of an array, whatever the array says. */
+function truth<T>(name: string | symbol): (this: Uint8Array) => T {
+  const arrays = Object.getPrototypeOf(Uint8Array.prototype);
+  return Object.getOwnPropertyDescriptor(arrays, name)!.get!;
+}
+const kindOf = truth<string>(Symbol.toStringTag);
+const bufferOf = truth<ArrayBuffer>("buffer");
+const offsetOf = truth<number>("byteOffset");
+const lengthOf = truth<number>("length");
+
+/**
+ * Bytes that may be copied past the cache, as an array of no other class: a
+ * `length` that lies would have a foreign function read the memory of others.
+ */
+function manyBytes(from: Uint8Array): Uint8Array | undefined {
+  if (from.length < STREAMED_MIN_BYTES) return undefined;
+  if (kindOf.call(from) !== "Uint8Array") return undefined;
+  const length = lengthOf.call(from);
+  if (length < STREAMED_MIN_BYTES) return undefined;
+  const plain = new Uint8Array(
+    bufferOf.call(from),
+    offsetOf.call(from),
+    length,
+  );
+  return isShared(plain) ? undefined : plain;
 }
 
 /** Neither runtime gives the address of one to a foreign function. */
@@ -91,14 +115,16 @@ function plainly(
 /** The machine code, and the memory behind it. */
 class Pass {
   readonly #libc: Libc;
-  readonly #call: ReturnType<Region["asCopy"]>;
+  readonly #call: ForeignFunction;
   readonly #words: Uint32Array;
   /** The folded line. */
   readonly #line: Uint8Array;
+  /** What was less than a line, where it is now. */
+  #rest: Uint8Array | undefined;
 
   private constructor(libc: Libc, region: Region) {
     this.#libc = libc;
-    this.#call = region.asCopy();
+    this.#call = region.asFunction(0);
     const memory = region.view(PAGE_BYTES, PAGE_BYTES);
     this.#words = new Uint32Array(memory);
     this.#words.set(FOLD_BY, LINE_WORDS);
@@ -107,7 +133,7 @@ class Pass {
 
   /** `undefined` on a host that has not the instructions, or lets nobody make code. */
   static make(libc: Libc): Pass | undefined {
-    if (!hasInstructions(libc)) return undefined;
+    if (libc.architecture !== "x64") return undefined;
     const region = libc.mmap(
       2 * PAGE_BYTES,
       PROT_READ | PROT_WRITE,
@@ -115,37 +141,39 @@ class Pass {
       -1,
     );
     if (!region) return undefined;
-    new Uint8Array(region.view(0, PAGE_BYTES)).set(machineCode(COPY_X64));
+    const page = new Uint8Array(region.view(0, PAGE_BYTES));
+    page.set(machineCode(COPY_X64));
+    page.set(machineCode(FEATURES_X64), PAGE_BYTES / 2);
     // Never both writable and executable. It stays as long as the process.
-    if (region.mprotect(0, PAGE_BYTES, PROT_READ | PROT_EXEC) === 0) {
+    const isCode = region.mprotect(0, PAGE_BYTES, PROT_READ | PROT_EXEC) === 0;
+    if (isCode && hasInstructions(region.asFunction(PAGE_BYTES / 2), page)) {
       return new Pass(libc, region);
     }
     region.munmap();
     return undefined;
   }
 
-  /** Copies whole lines; gives how many bytes that were. */
-  run(to: Uint8Array, from: Uint8Array, seed: number): number {
-    const bytes = from.length - from.length % LINE_BYTES;
+  /** Whether it copied them: not to where lines are not aligned. */
+  run(to: Uint8Array, from: Uint8Array, seed: number): boolean {
+    const done = from.length - from.length % LINE_BYTES;
     this.#words.fill(0, 0, LINE_WORDS);
     this.#words[0] = ~seed;
-    return this.#call(to, from, bytes) === 0 ? 0 : bytes;
+    if (this.#call(to, from, done) === 0) return false;
+    this.#rest = undefined;
+    if (done === from.length) return true;
+    to.set(from.subarray(done), done);
+    this.#rest = to.subarray(done, from.length);
+    return true;
   }
 
   /** Of what the last run copied. */
   sum(): number {
-    return this.#libc.crc32(this.#line, NOTHING_SUMMED);
+    const crc = this.#libc.crc32(this.#line, NOTHING_SUMMED);
+    return this.#rest ? this.#libc.crc32(this.#rest, crc) : crc;
   }
 }
 
-function hasInstructions({ architecture }: Libc): boolean {
-  if (architecture !== "x64") return false;
-  try {
-    const { readFileSync } = process.getBuiltinModule("node:fs");
-    return /^flags\s*:.* pclmulqdq /m.test(
-      readFileSync("/proc/cpuinfo", "utf8"),
-    );
-  } catch {
-    return false; // then it is not known
-  }
+/** PCLMULQDQ; SSE2 is in all of them. */
+function hasInstructions(features: ForeignFunction, any: Uint8Array): boolean {
+  return (features(any, any, 0) & 2) !== 0;
 }

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Libc, Region } from "./libc.ts";
+import type { Libc } from "./libc.ts";
+import type { Region } from "./region.ts";
 
 const LIBC = {
   __errno_location: { parameters: [], result: "pointer" },
@@ -73,7 +74,7 @@ const SHM = {
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** `int (void *, const void *, size_t)` */
-const COPY = {
+const FUNCTION = {
   parameters: ["buffer", "buffer", "usize"],
   result: "i32",
 } as const satisfies Deno.ForeignFunction;
@@ -104,11 +105,14 @@ export function bindDeno(): Libc {
           prot,
         ),
       munmap: () => libc.munmap(address, BigInt(length)),
-      asCopy: () => {
-        const code = address as Deno.PointerObject<typeof COPY>;
-        const copy = new Deno.UnsafeFnPointer(code, COPY);
+      asFunction: (offset) => {
+        const code = Deno.UnsafePointer.offset(address, offset);
+        const foreign = new Deno.UnsafeFnPointer(
+          code as Deno.PointerObject<typeof FUNCTION>,
+          FUNCTION,
+        );
         return (to, from, count) =>
-          copy.call(bytes(to), bytes(from), BigInt(count));
+          foreign.call(bytes(to), bytes(from), BigInt(count));
       },
     };
   }

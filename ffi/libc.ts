@@ -17,20 +17,8 @@ import {
   type Platform,
   type Transfers,
 } from "./platform.ts";
+import type { Region } from "./region.ts";
 import { KernelTransfers } from "./transfers.ts";
-
-/** A mapped range of memory; no address leaves the adapter. */
-export interface Region {
-  /** Of its first byte; only for what the kernel is told of it. */
-  readonly address: number;
-  view(offset: number, length: number): ArrayBuffer;
-  madvise(offset: number, length: number, advice: number): number;
-  msync(flags: number): number;
-  mprotect(offset: number, length: number, prot: number): number;
-  munmap(): number;
-  /** The C function that is in it: `int (void *, const void *, size_t)`. */
-  asCopy(): (to: Uint8Array, from: Uint8Array, bytes: number) => number;
-}
 
 /**
  * libc, with its own names and its own results: -1 is failure, see `errno`. And

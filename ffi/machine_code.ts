@@ -1,5 +1,5 @@
 /**
- * The one function of ours that is machine code, and why: see ADR 10.
+ * What is machine code, and why: see ADR 10.
  *
  * @module
  */
@@ -71,6 +71,16 @@ enter:
   c3              ret
 refuse:
   31c0            xor %eax, %eax
+  c3              ret
+`;
+
+/** What a processor says that it has (CPUID, leaf 1, ecx), whatever it is given. */
+export const FEATURES_X64 = `
+  53              push %rbx
+  b801000000      mov $1, %eax
+  0fa2            cpuid
+  89c8            mov %ecx, %eax
+  5b              pop %rbx
   c3              ret
 `;
 

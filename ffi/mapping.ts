@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Region } from "./libc.ts";
+import type { Region } from "./region.ts";
 import { type Mapping, OsError } from "./platform.ts";
 
 const MADV_POPULATE_WRITE = 23, MS_SYNC = 4;

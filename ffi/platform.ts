@@ -223,8 +223,8 @@ export interface Platform {
   isByteLocked(fd: Fd, offset: number, length?: number): boolean;
 
   /**
-   * Copies all of `from` to the start of `to`. Many bytes go past the processor's
-   * cache, where the host can do that.
+   * Copies all of `from` to the start of `to`; the two do not overlap. Many bytes
+   * go past the processor's cache, where the host can do that.
    *
    * @throws {RangeError} if `to` is shorter.
    */

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import type { Libc, Region } from "./libc.ts";
+import type { Libc } from "./libc.ts";
+import type { Region } from "./region.ts";
 import {
   type Fd,
   type Mapping,

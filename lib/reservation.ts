@@ -116,13 +116,8 @@ export class Reservation {
   /** Copies a whole value in. */
   write(bytes: Uint8Array): void {
     this.#expectOpen("fill");
-    if (bytes.length !== this.size_bytes) {
-      throw new UsageError(
-        "fill",
-        `the reservation of ${showKey(this.key)}`,
-        `it is for ${this.size_bytes} bytes, not ${bytes.length}`,
-      );
-    }
+    this.#expectViews("fill");
+    this.#expectValue(bytes);
     this.#isStale = false;
     this.#written_crc = undefined;
     const { platform } = this.#core;
@@ -170,7 +165,7 @@ export class Reservation {
   /** @param isSeen the segment was looked at a moment ago. */
   #seal(isSeen: boolean): void {
     this.#expectOpen("seal");
-    this.#expectViews();
+    this.#expectViews("seal");
     const { platform } = this.#core;
     if (this.#staged) fillViews(platform, this.#own(), this.#staged);
     else this.#clear();
@@ -265,14 +260,26 @@ export class Reservation {
   }
 
   /** A view's buffer that was transferred away takes what is in it along. */
-  #expectViews(): void {
+  #expectViews(verb: string): void {
     if (!this.#opened) return;
     const length = this.#opened.reduce((sum, view) => sum + view.length, 0);
     if (length === this.size_bytes) return;
     throw new ClosedError(
-      "seal",
+      verb,
       `entry ${showKey(this.key)}`,
       "its views were transferred away",
+    );
+  }
+
+  #expectValue(bytes: Uint8Array): void {
+    const isArray = bytes instanceof Uint8Array;
+    if (isArray && bytes.length === this.size_bytes) return;
+    throw new UsageError(
+      "fill",
+      `the reservation of ${showKey(this.key)}`,
+      isArray
+        ? `it is for ${this.size_bytes} bytes, not ${bytes.length}`
+        : "the value is not a Uint8Array",
     );
   }
 

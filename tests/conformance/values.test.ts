@@ -690,8 +690,36 @@ test("a view that was transferred away breaks neither release, seal nor close", 
   assert.equal(temp.pool.status().used_bytes, 0);
   const slot = temp.pool.reserve("x", 4096);
   slot.bytes.buffer.transfer();
-  assertRefuses(() => slot.seal(), ClosedError);
+  assertRefuses(
+    () => slot.write(bytesOf("x", 4096)),
+    ClosedError,
+    /^Cannot fill /,
+  );
+  assertRefuses(() => slot.seal(), ClosedError, /^Cannot seal /);
   slot.abort();
   assert.equal(temp.pool.has("x"), false);
   temp.pool.close();
+});
+
+test("a value is an array of bytes, whatever its length", () => {
+  using temp = tempPool({ size: "4M" });
+  for (const length of [100, 300_000]) {
+    for (
+      const other of [
+        new Float32Array(length),
+        new Uint8ClampedArray(length),
+        new DataView(new ArrayBuffer(length)),
+        Array.from({ length }, () => 1),
+        "x".repeat(length),
+      ]
+    ) {
+      const value = other as unknown as Uint8Array;
+      assertRefuses(() => temp.pool.put("k", value), UsageError, /Uint8Array/);
+      using slot = temp.pool.reserve("k", length);
+      assertRefuses(() => slot.write(value), UsageError, /Uint8Array/);
+    }
+    const buffer = Buffer.from(bytesOf("k", length));
+    temp.pool.put("k", buffer);
+    assertBytes(valueOf(temp.pool, "k"), bytesOf("k", length));
+  }
 });

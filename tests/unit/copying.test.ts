@@ -6,7 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { copying, STREAMED_MIN_BYTES } from "../../ffi/copying.ts";
-import type { Libc, Region } from "../../ffi/libc.ts";
+import type { Libc } from "../../ffi/libc.ts";
+import type { Region } from "../../ffi/region.ts";
 import { COPY_X64, machineCode } from "../../ffi/machine_code.ts";
 import { hostPlatform, openedLibc } from "../../ffi/mod.ts";
 import { cases, fc } from "../cases.ts";
@@ -103,6 +104,54 @@ test("memory that threads share is copied, too", () => {
   assert.equal(Buffer.compare(target, source), 0);
 });
 
+test("an array that lies about itself gets nothing but its own bytes copied", () => {
+  const length = STREAMED_MIN_BYTES + 63;
+  const longer = new Uint8Array(length);
+  Object.defineProperty(longer, "length", { value: 4 * length });
+  const detaching = (reads: number) =>
+    new class extends Uint8Array {
+      override get length() {
+        if (reads-- === 0) super.buffer.transfer(0);
+        return length;
+      }
+    }(length);
+  const cut = new class extends Uint8Array {
+    override subarray() {
+      return new Uint8Array(1);
+    }
+  }(SOURCE.subarray(0, length));
+  const target = new Uint8Array(4 * length).fill(CANARY);
+  for (const liar of [longer, ...[0, 1, 2, 3, 4, 5].map(detaching)]) {
+    try {
+      platform.copy(target, liar);
+    } catch (error) {
+      assert.ok(error instanceof TypeError); // of `set`: it is detached
+    }
+    assert.ok(target.subarray(length).every((byte) => byte === CANARY));
+  }
+  const crc = platform.copyAndSum(target, cut);
+  assert.equal(
+    Buffer.compare(target.subarray(0, length), SOURCE.subarray(0, length)),
+    0,
+  );
+  assert.equal(crc, platform.crc32(SOURCE.subarray(0, length)));
+});
+
+test("the sum is of what was copied, to the last byte", () => {
+  // A source that changes once the whole lines of it are copied.
+  const length = STREAMED_MIN_BYTES + 5;
+  const source = SOURCE.slice(0, length);
+  const target = new class extends Uint8Array {
+    override set(bytes: ArrayLike<number>, at?: number) {
+      source[length - 1]! ^= 0xff;
+      super.set(bytes, at);
+      source[length - 1]! ^= 0xff;
+    }
+  }(length);
+  const crc = platform.copyAndSum(target, source);
+  assert.equal(crc, platform.crc32(new Uint8Array(target)));
+});
+
 /** What a host did that was asked for memory to run code in. */
 interface Host {
   readonly libc: Libc;
@@ -115,6 +164,7 @@ function hostThat(
   {
     maps = true,
     protects = true,
+    knows = true,
     architecture = "x64" as const as
       | "x64"
       | "arm64",
@@ -143,11 +193,11 @@ function hostThat(
       host.unmapped++;
       return region.munmap();
     },
-    asCopy: () => {
-      const copy = region.asCopy();
+    asFunction: (offset) => {
+      const run = region.asFunction(offset);
       return (to, from, bytes) => {
-        host.copies++;
-        return copy(to, from, bytes);
+        if (offset === 0) host.copies++;
+        return knows || offset === 0 ? run(to, from, bytes) : 0;
       };
     },
   });
@@ -192,6 +242,10 @@ test("where a host lets nobody make code, copies are as anywhere", () => {
   const full = hostThat({ maps: false });
   copyOn(full);
   assert.equal(full.copies, 0);
+  const old = hostThat({ knows: false }); // without PCLMULQDQ
+  copyOn(old);
+  assert.equal(old.copies, 0);
+  assert.equal(old.unmapped, isX64 ? 1 : 0);
   const other = hostThat({ architecture: "arm64" });
   copyOn(other);
   assert.deepEqual(other.protections, []);
