@@ -35,7 +35,9 @@ import {
 } from "./place.ts";
 
 const NAME_MAX = 128;
-const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+const NAME_FIRST =
+  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+const NAME_REST = NAME_FIRST + "._-";
 
 /** An open, mapped segment. */
 export interface Segment {
@@ -51,8 +53,12 @@ export function showPool(name: string): string {
   return `pool ${JSON.stringify(name.slice(0, 2 * NAME_MAX))}`;
 }
 
+/** No regular expression: the first takes a program half a millisecond. */
 function isName(name: string): boolean {
-  return NAME.test(name) && name.length <= NAME_MAX && !name.includes("..");
+  const [first = "", ...rest] = name;
+  return first !== "" && NAME_FIRST.includes(first) &&
+    rest.every((letter) => NAME_REST.includes(letter)) &&
+    name.length <= NAME_MAX && !name.includes("..");
 }
 
 /** The segment of a pool, as the host lists it. */

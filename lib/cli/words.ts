@@ -75,6 +75,8 @@ function defaults(spec: CommandSpec): Record<string, unknown> {
 
 /** `blockSize` of `--block-size <size>`. */
 function optionName(flags: string): string {
-  return flags.replace(/^--/, "").replace(/ .*$/, "")
-    .replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  const [name = ""] = flags.slice("--".length).split(" ");
+  const [first = "", ...rest] = name.split("-");
+  const capital = (word: string) => word.slice(0, 1).toUpperCase();
+  return first + rest.map((word) => capital(word) + word.slice(1)).join("");
 }
