@@ -10,7 +10,12 @@
  * @module
  */
 import type { Libc } from "./libc.ts";
-import type { ForeignFunction, Region } from "./region.ts";
+import {
+  type ForeignFunction,
+  MAP_PRIVATE_ANONYMOUS,
+  PROT,
+  type Region,
+} from "./region.ts";
 import { COPY_X64, FEATURES_X64, machineCode } from "./machine_code.ts";
 import type { Platform } from "./platform.ts";
 
@@ -20,8 +25,6 @@ export const STREAMED_MIN_BYTES = 64 * 1024;
 const PART_BYTES = 256 * 1024;
 
 const PAGE_BYTES = 4096;
-const PROT_READ = 1, PROT_WRITE = 2, PROT_EXEC = 4;
-const MAP_PRIVATE = 2, MAP_ANONYMOUS = 32;
 
 /** What a pass takes at once. */
 const LINE_BYTES = 64, LINE_WORDS = LINE_BYTES / 4;
@@ -136,8 +139,8 @@ class Pass {
     if (libc.architecture !== "x64") return undefined;
     const region = libc.mmap(
       2 * PAGE_BYTES,
-      PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS,
+      PROT.READ | PROT.WRITE,
+      MAP_PRIVATE_ANONYMOUS,
       -1,
     );
     if (!region) return undefined;
@@ -145,7 +148,7 @@ class Pass {
     page.set(machineCode(COPY_X64));
     page.set(machineCode(FEATURES_X64), PAGE_BYTES / 2);
     // Never both writable and executable. It stays as long as the process.
-    const isCode = region.mprotect(0, PAGE_BYTES, PROT_READ | PROT_EXEC) === 0;
+    const isCode = region.mprotect(0, PAGE_BYTES, PROT.READ | PROT.EXEC) === 0;
     if (isCode && hasInstructions(region.asFunction(PAGE_BYTES / 2), page)) {
       return new Pass(libc, region);
     }

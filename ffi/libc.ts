@@ -17,7 +17,7 @@ import {
   type Platform,
   type Transfers,
 } from "./platform.ts";
-import type { Region } from "./region.ts";
+import { MAP_PRIVATE_ANONYMOUS, PROT, type Region } from "./region.ts";
 import { KernelTransfers } from "./transfers.ts";
 
 /**
@@ -85,8 +85,7 @@ const O_NOFOLLOW = { x64: 0o400000, arm64: 0o100000 } as const;
 const O_NONBLOCK = 0o4000; // so that a FIFO put in our place cannot hang us
 const AT_FDCWD = -100, AT_EMPTY_PATH = 0x1000, RENAME_NOREPLACE = 1;
 const STATX_BASIC_STATS = 0x7ff, S_IFMT = 0o170000, S_IFREG = 0o100000;
-const PROT_READ = 1, PROT_WRITE = 2;
-const MAP_SHARED = 1, MAP_PRIVATE = 2, MAP_ANONYMOUS = 32;
+const MAP_SHARED = 1;
 const MADV_DONTDUMP = 16;
 const LOCK_EX = 2, LOCK_NB = 4, LOCK_UN = 8;
 const F_OFD_GETLK = 36, F_OFD_SETLK = 37;
@@ -228,7 +227,7 @@ export class LibcPlatform implements Platform {
   map(fd: Fd, size_bytes: number): Mapping {
     const region = this.#libc.mmap(
       size_bytes,
-      PROT_READ | PROT_WRITE,
+      PROT.READ | PROT.WRITE,
       MAP_SHARED,
       fd,
     );
@@ -265,8 +264,8 @@ export class LibcPlatform implements Platform {
   #anonymous(size_bytes: number): Region {
     const region = this.#libc.mmap(
       size_bytes,
-      PROT_READ | PROT_WRITE,
-      MAP_PRIVATE | MAP_ANONYMOUS,
+      PROT.READ | PROT.WRITE,
+      MAP_PRIVATE_ANONYMOUS,
       -1,
     );
     if (region === undefined) throw this.#error("mmap");

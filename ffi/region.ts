@@ -4,6 +4,10 @@
  * @module
  */
 
+/** What a program may do with memory, and memory of its own: equal on x86-64 and arm64. */
+export const PROT = { READ: 1, WRITE: 2, EXEC: 4 } as const;
+export const MAP_PRIVATE_ANONYMOUS = 2 | 32;
+
 /** `int (void *, const void *, size_t)` */
 export type ForeignFunction = (
   to: Uint8Array,

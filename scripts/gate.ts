@@ -90,6 +90,7 @@ const SIMULATOR = "tests/traces/sim.test.ts";
 const FORCE = ["tests/sim", "tests/kill", "tests/fuzz"];
 /** Suites that know nothing of shared memory, run once more over files. */
 const ON_DISK = [
+  "tests/conformance/reservation.test.ts",
   "tests/conformance/values.test.ts",
   "tests/conformance/eviction.test.ts",
   "tests/conformance/check.test.ts",
