@@ -7,7 +7,7 @@
  * @module
  */
 import type { Libc } from "./libc.ts";
-import type { ForeignFunction, Region } from "./region.ts";
+import type { Region } from "./region.ts";
 
 /** The part of `bun:ffi` that is used here. A pointer is a plain number. */
 interface BunFfi {
@@ -15,9 +15,6 @@ interface BunFfi {
     path: string,
     symbols: Record<string, { args: readonly string[]; returns: string }>,
   ): { symbols: Record<string, (...args: unknown[]) => number | bigint> };
-  CFunction(
-    symbol: { ptr: number; args: readonly string[]; returns: string },
-  ): ForeignFunction;
   toArrayBuffer(address: number, offset: number, length: number): ArrayBuffer;
   read: { i32(address: number, offset: number): number };
 }
@@ -83,6 +80,11 @@ const MORE = {
   getegid: { args: [], returns: "u32" },
   getgroups: { args: ["i32", "ptr"], returns: "i32" },
   confstr: { args: ["i32", "ptr", "usize"], returns: "usize" },
+  bsearch: {
+    // const void *key, const void *base, size_t count, size_t size, int (*)(key, element)
+    args: ["ptr", "ptr", "usize", "usize", "ptr"],
+    returns: "void", // what it found does not matter
+  },
 } as const;
 
 // In librt until glibc 2.34, in libc since.
@@ -92,9 +94,6 @@ const SHM = {
 } as const;
 
 type Call = (...args: unknown[]) => number;
-
-/** `int (void *, const void *, size_t)` */
-const FUNCTION = { args: ["ptr", "ptr", "usize"], returns: "i32" } as const;
 
 /** Bun cannot make an `ArrayBuffer` above 4 GiB over foreign memory. */
 const WINDOW_LIMIT_BYTES = 2 ** 32 - 1;
@@ -123,8 +122,10 @@ export function bindBun(): Libc {
       mprotect: (offset, size, prot) =>
         later("mprotect")(address + offset, size, prot),
       munmap: () => munmap(address, length),
-      asFunction: (offset) =>
-        ffi.CFunction({ ptr: address + offset, ...FUNCTION }),
+      asFunction: (offset) => {
+        const bsearch = later("bsearch"), code = address + offset;
+        return (first, second) => void bsearch(first, second, 1, 1, code);
+      },
     };
   }
 

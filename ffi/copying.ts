@@ -16,11 +16,16 @@ import {
   PROT,
   type Region,
 } from "./region.ts";
-import { COPY_X64, FEATURES_X64, machineCode } from "./machine_code.ts";
+import {
+  COPY_AVX512,
+  COPY_SSE,
+  FEATURES,
+  machineCode,
+} from "./machine_code.ts";
 import type { Platform } from "./platform.ts";
 
-/** Below this, what was put is rather wanted in the cache, and the call costs more. */
-export const STREAMED_MIN_BYTES = 64 * 1024;
+/** Below this there is little to gain, and what was put is rather wanted in the cache. */
+export const STREAMED_MIN_BYTES = 16 * 1024;
 /** What is summed while it is still in the cache, where there is no such pass. */
 const PART_BYTES = 256 * 1024;
 
@@ -28,6 +33,8 @@ const PAGE_BYTES = 4096;
 
 /** What a pass takes at once. */
 const LINE_BYTES = 64, LINE_WORDS = LINE_BYTES / 4;
+/** Words of the state behind the line. */
+const FOLD_BY_AT = 16, COUNT_LOW = 20, COUNT_HIGH = 21;
 /** x^544 and x^480 modulo the polynomial of CRC-32, its bits in reverse. */
 const FOLD_BY = [0x54442bd4, 1, 0xc6e41596, 1] as const;
 /** From which the sum of a folded line goes on: a register of zeros. */
@@ -115,7 +122,7 @@ function plainly(
   return crc;
 }
 
-/** The machine code, and the memory behind it. */
+/** The machine code, and its state. */
 class Pass {
   readonly #libc: Libc;
   readonly #call: ForeignFunction;
@@ -125,13 +132,16 @@ class Pass {
   /** What was less than a line, where it is now. */
   #rest: Uint8Array | undefined;
 
-  private constructor(libc: Libc, region: Region) {
+  private constructor(
+    libc: Libc,
+    call: ForeignFunction,
+    words: Uint32Array<ArrayBuffer>,
+  ) {
     this.#libc = libc;
-    this.#call = region.asFunction(0);
-    const memory = region.view(PAGE_BYTES, PAGE_BYTES);
-    this.#words = new Uint32Array(memory);
-    this.#words.set(FOLD_BY, LINE_WORDS);
-    this.#line = new Uint8Array(memory, 0, LINE_BYTES);
+    this.#call = call;
+    this.#words = words;
+    this.#words.set(FOLD_BY, FOLD_BY_AT);
+    this.#line = new Uint8Array(words.buffer, 0, LINE_BYTES);
   }
 
   /** `undefined` on a host that has not the instructions, or lets nobody make code. */
@@ -145,12 +155,15 @@ class Pass {
     );
     if (!region) return undefined;
     const page = new Uint8Array(region.view(0, PAGE_BYTES));
-    page.set(machineCode(COPY_X64));
-    page.set(machineCode(FEATURES_X64), PAGE_BYTES / 2);
+    for (const { offset, listing } of [COPY_SSE, COPY_AVX512, FEATURES]) {
+      page.set(machineCode(listing), offset);
+    }
     // Never both writable and executable. It stays as long as the process.
-    const isCode = region.mprotect(0, PAGE_BYTES, PROT.READ | PROT.EXEC) === 0;
-    if (isCode && hasInstructions(region.asFunction(PAGE_BYTES / 2), page)) {
-      return new Pass(libc, region);
+    if (region.mprotect(0, PAGE_BYTES, PROT.READ | PROT.EXEC) === 0) {
+      const state = new Uint32Array(region.view(PAGE_BYTES, PAGE_BYTES));
+      region.asFunction(FEATURES.offset)(page, page);
+      const copy = copyFor(state);
+      if (copy) return new Pass(libc, region.asFunction(copy.offset), state);
     }
     region.munmap();
     return undefined;
@@ -158,10 +171,14 @@ class Pass {
 
   /** Whether it copied them: not to where lines are not aligned. */
   run(to: Uint8Array, from: Uint8Array, seed: number): boolean {
+    const words = this.#words;
     const done = from.length - from.length % LINE_BYTES;
-    this.#words.fill(0, 0, LINE_WORDS);
-    this.#words[0] = ~seed;
-    if (this.#call(to, from, done) === 0) return false;
+    words.fill(0, 0, LINE_WORDS);
+    words[0] = ~seed;
+    words[COUNT_LOW] = done;
+    words[COUNT_HIGH] = Math.floor(done / 2 ** 32);
+    this.#call(to, from);
+    if (words[COUNT_LOW] !== 0 || words[COUNT_HIGH] !== 0) return false;
     this.#rest = undefined;
     if (done === from.length) return true;
     to.set(from.subarray(done), done);
@@ -176,7 +193,14 @@ class Pass {
   }
 }
 
-/** PCLMULQDQ; SSE2 is in all of them. */
-function hasInstructions(features: ForeignFunction, any: Uint8Array): boolean {
-  return (features(any, any, 0) & 2) !== 0;
+/** Bits of what a processor has, and of what a kernel saves of it. */
+const PCLMULQDQ = 1 << 1, AVX512F = 1 << 16, VPCLMULQDQ = 1 << 10;
+const ZMM = 0b1110_0110;
+
+/** The copy for a processor, from what {@linkcode FEATURES} found. */
+export function copyFor([leaf1_ecx, xcr0, leaf7_ebx, leaf7_ecx]: Uint32Array) {
+  if ((leaf1_ecx! & PCLMULQDQ) === 0) return undefined;
+  const isWide = (xcr0! & ZMM) === ZMM && (leaf7_ebx! & AVX512F) !== 0 &&
+    (leaf7_ecx! & VPCLMULQDQ) !== 0;
+  return isWide ? COPY_AVX512 : COPY_SSE;
 }

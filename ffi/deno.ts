@@ -62,6 +62,11 @@ const LIBC = {
   getegid: { parameters: [], result: "u32" },
   getgroups: { parameters: ["i32", "buffer"], result: "i32" },
   confstr: { parameters: ["i32", "buffer", "usize"], result: "usize" },
+  bsearch: {
+    // const void *key, const void *base, size_t count, size_t size, int (*)(key, element)
+    parameters: ["buffer", "buffer", "usize", "usize", "pointer"],
+    result: "void", // what it found does not matter
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 // In librt until glibc 2.34, in libc since.
@@ -72,12 +77,6 @@ const SHM = {
   },
   shm_unlink: { parameters: ["buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
-
-/** `int (void *, const void *, size_t)` */
-const FUNCTION = {
-  parameters: ["buffer", "buffer", "usize"],
-  result: "i32",
-} as const satisfies Deno.ForeignFunction;
 
 const MAP_FAILED = 0xffff_ffff_ffff_ffffn;
 
@@ -107,12 +106,8 @@ export function bindDeno(): Libc {
       munmap: () => libc.munmap(address, BigInt(length)),
       asFunction: (offset) => {
         const code = Deno.UnsafePointer.offset(address, offset);
-        const foreign = new Deno.UnsafeFnPointer(
-          code as Deno.PointerObject<typeof FUNCTION>,
-          FUNCTION,
-        );
-        return (to, from, count) =>
-          foreign.call(bytes(to), bytes(from), BigInt(count));
+        return (first, second) =>
+          libc.bsearch(bytes(first), bytes(second), 1n, 1n, code);
       },
     };
   }

@@ -5,10 +5,15 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { copying, STREAMED_MIN_BYTES } from "../../ffi/copying.ts";
+import { copyFor, copying, STREAMED_MIN_BYTES } from "../../ffi/copying.ts";
 import type { Libc } from "../../ffi/libc.ts";
 import type { Region } from "../../ffi/region.ts";
-import { COPY_X64, machineCode } from "../../ffi/machine_code.ts";
+import {
+  COPY_AVX512,
+  COPY_SSE,
+  FEATURES,
+  machineCode,
+} from "../../ffi/machine_code.ts";
 import { hostPlatform, openedLibc } from "../../ffi/mod.ts";
 import { cases, fc } from "../cases.ts";
 
@@ -24,8 +29,11 @@ function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-const SOURCE = randomBytes(5 * STREAMED_MIN_BYTES);
-const TARGET = new Uint8Array(SOURCE.length + 256);
+const SOURCE = randomBytes(20 * STREAMED_MIN_BYTES);
+/** Aligned to pages, as pools are: arrays of a runtime's own are to 16 at best. */
+const TARGET = new Uint8Array(
+  platform.allocateMemory(SOURCE.length + 4096).window(0, SOURCE.length + 256),
+);
 
 /** A copy by `run` is one, and touches nothing beside its target. */
 function expectCopied(
@@ -57,7 +65,8 @@ const shifts = fc.oneof(
   fc.integer({ min: 0, max: 127 }),
 );
 
-test("a copy copies, and its sum is that of its bytes, at any length and place", () => {
+/** A copy copies, and its sum is that of its bytes, at any length and place. */
+function expectCopies({ copy, copyAndSum }: ReturnType<typeof copying>): void {
   fc.assert(
     fc.property(
       lengths,
@@ -65,12 +74,10 @@ test("a copy copies, and its sum is that of its bytes, at any length and place",
       shifts,
       fc.nat({ max: 0xffff_ffff }),
       (length, from, to, seed) => {
-        expectCopied(length, from, to, (target, source) => {
-          platform.copy(target, source);
-        });
+        expectCopied(length, from, to, copy);
         expectCopied(length, from, to, (target, source) => {
           assert.equal(
-            platform.copyAndSum(target, source, seed),
+            copyAndSum(target, source, seed),
             platform.crc32(source, seed),
           );
         });
@@ -78,7 +85,7 @@ test("a copy copies, and its sum is that of its bytes, at any length and place",
     ),
     { numRuns: cases(200) },
   );
-});
+}
 
 test("a target may be longer than what is copied, but not shorter", () => {
   for (const length of [100, STREAMED_MIN_BYTES, STREAMED_MIN_BYTES + 65]) {
@@ -95,7 +102,7 @@ test("a target may be longer than what is copied, but not shorter", () => {
 });
 
 test("memory that threads share is copied, too", () => {
-  const length = 5 * STREAMED_MIN_BYTES; // of several parts
+  const length = 20 * STREAMED_MIN_BYTES; // of several parts
   const shared = new Uint8Array(new SharedArrayBuffer(length));
   const source = randomBytes(length);
   assert.equal(platform.copyAndSum(shared, source), platform.crc32(source));
@@ -156,19 +163,22 @@ test("the sum is of what was copied, to the last byte", () => {
 interface Host {
   readonly libc: Libc;
   readonly protections: number[];
-  copies: number;
+  /** Where the functions begin that copied. */
+  readonly copies: number[];
   unmapped: number;
 }
 
+interface HostOptions {
+  readonly maps?: boolean;
+  readonly protects?: boolean;
+  /** Of the four words that it finds of its features, those that it may know. */
+  readonly knows?: number;
+  readonly architecture?: "x64" | "arm64";
+}
+
 function hostThat(
-  {
-    maps = true,
-    protects = true,
-    knows = true,
-    architecture = "x64" as const as
-      | "x64"
-      | "arm64",
-  },
+  { maps = true, protects = true, knows = 4, architecture = "x64" }:
+    HostOptions,
 ): Host {
   const host: Host = {
     libc: {
@@ -180,7 +190,7 @@ function hostThat(
       },
     },
     protections: [],
-    copies: 0,
+    copies: [],
     unmapped: 0,
   };
   const watched = (region: Region): Region => ({
@@ -195,9 +205,10 @@ function hostThat(
     },
     asFunction: (offset) => {
       const run = region.asFunction(offset);
-      return (to, from, bytes) => {
-        if (offset === 0) host.copies++;
-        return knows || offset === 0 ? run(to, from, bytes) : 0;
+      return (to, from) => {
+        run(to, from);
+        if (offset !== FEATURES.offset) host.copies.push(offset);
+        else new Uint32Array(region.view(4096, 16)).fill(0, knows);
       };
     },
   });
@@ -209,7 +220,7 @@ function copyOn({ libc }: Host): void {
   const { copy, copyAndSum } = copying(libc);
   for (const length of [STREAMED_MIN_BYTES - 1, STREAMED_MIN_BYTES, 300_000]) {
     const source = SOURCE.subarray(0, length);
-    const target = new Uint8Array(length);
+    const target = TARGET.subarray(0, length);
     assert.equal(copyAndSum(target, source, 7), platform.crc32(source, 7));
     assert.equal(Buffer.compare(target, source), 0);
     target.fill(0);
@@ -218,17 +229,54 @@ function copyOn({ libc }: Host): void {
   }
 }
 
-const isX64 = process.arch === "x64" &&
-  readFileSync("/proc/cpuinfo", "utf8").includes(" pclmulqdq ");
-const ELSEWHERE = !isX64 && "this processor has not the instructions";
+/** Whether this processor is an x86-64 one and has all of these. */
+function has(...names: string[]): boolean {
+  const text = readFileSync("/proc/cpuinfo", "utf8");
+  const flags = /^flags\s*: (.*)$/m.exec(text)?.[1]?.split(" ") ?? [];
+  return process.arch === "x64" && names.every((name) => flags.includes(name));
+}
+
+const hasSse = has("pclmulqdq");
+const hasAvx512 = has("pclmulqdq", "avx512f", "vpclmulqdq");
+const elsewhere = (isHere: boolean) =>
+  !isHere && "this processor has not the instructions";
+
+test("copies are right, as this host makes them", () => {
+  expectCopies(platform);
+});
+
+for (
+  const [name, { offset }, knows, isHere] of [
+    ["SSE2", COPY_SSE, 1, hasSse],
+    ["AVX-512", COPY_AVX512, 4, hasAvx512],
+  ] as const
+) {
+  test(`copies by ${name} are right`, { skip: elsewhere(isHere) }, () => {
+    const host = hostThat({ knows });
+    expectCopies(copying(host.libc));
+    assert.ok(host.copies.length > 0);
+    assert.ok(host.copies.every((at) => at === offset));
+  });
+}
+
+test("a processor gets the widest copy that it and the kernel know", () => {
+  const of = (...words: number[]) => copyFor(Uint32Array.from(words));
+  const CLMUL = 2, ZMM = 0xe7, F = 1 << 16, WIDE_CLMUL = 1 << 10;
+  assert.equal(of(CLMUL, ZMM, F, WIDE_CLMUL), COPY_AVX512);
+  assert.equal(of(CLMUL, 0x7, F, WIDE_CLMUL), COPY_SSE); // AVX at most is saved
+  assert.equal(of(CLMUL, ZMM, 0, WIDE_CLMUL), COPY_SSE);
+  assert.equal(of(CLMUL, ZMM, F, 0), COPY_SSE);
+  assert.equal(of(CLMUL, 0, 0, 0), COPY_SSE);
+  assert.equal(of(0, ZMM, F, WIDE_CLMUL), undefined);
+});
 
 test(
   "large copies go past the cache, by code that is never writable while it runs",
-  { skip: ELSEWHERE },
+  { skip: elsewhere(hasSse) },
   () => {
-    const host = hostThat({});
+    const host = hostThat({ knows: 1 });
     copyOn(host);
-    assert.equal(host.copies, 4);
+    assert.deepEqual(host.copies, Array(4).fill(COPY_SSE.offset));
     assert.deepEqual(host.protections, [1 | 4]); // PROT_READ | PROT_EXEC, once
     assert.equal(host.unmapped, 0);
   },
@@ -237,15 +285,15 @@ test(
 test("where a host lets nobody make code, copies are as anywhere", () => {
   const forbidding = hostThat({ protects: false });
   copyOn(forbidding);
-  assert.equal(forbidding.copies, 0);
-  assert.equal(forbidding.unmapped, isX64 ? 1 : 0);
+  assert.equal(forbidding.copies.length, 0);
+  assert.equal(forbidding.unmapped, process.arch === "x64" ? 1 : 0);
   const full = hostThat({ maps: false });
   copyOn(full);
-  assert.equal(full.copies, 0);
-  const old = hostThat({ knows: false }); // without PCLMULQDQ
+  assert.equal(full.copies.length, 0);
+  const old = hostThat({ knows: 0 }); // without PCLMULQDQ
   copyOn(old);
-  assert.equal(old.copies, 0);
-  assert.equal(old.unmapped, isX64 ? 1 : 0);
+  assert.equal(old.copies.length, 0);
+  assert.equal(old.unmapped, process.arch === "x64" ? 1 : 0);
   const other = hostThat({ architecture: "arm64" });
   copyOn(other);
   assert.deepEqual(other.protections, []);
@@ -254,28 +302,39 @@ test("where a host lets nobody make code, copies are as anywhere", () => {
 const AS = spawnSync("as", ["--version"]);
 const NO_ASSEMBLER = AS.status !== 0 && "there is no assembler: as";
 
-test(
-  "the assembler says the machine code again",
-  { skip: ELSEWHERE || NO_ASSEMBLER },
-  () => {
-    const scratch = mkdtempSync(join(tmpdir(), "cortex-as-"));
-    const object = join(scratch, "copy.o"), binary = join(scratch, "copy.bin");
-    const source = COPY_X64.replaceAll(/^ {2}[0-9a-f]+ /gm, "  ");
-    const assembled = spawnSync("as", ["-o", object, "-"], {
-      input: `copy:\n${source}\n.balign 4096\n`,
+/** What the assembler makes of a listing whose function is called so. */
+function assemble(scratch: string, listing: string): Buffer {
+  const object = join(scratch, "code.o"), binary = join(scratch, "code.bin");
+  const source = listing.replaceAll(/^ {2}[0-9a-f]+ /gm, "  ");
+  for (
+    const [command, args, input] of [
+      ["as", ["-o", object, "-"], `${source}\n.balign 4096\n`],
+      ["objcopy", ["-O", "binary", "-j", ".text", object, binary], ""],
+    ] as const
+  ) {
+    const { status, stderr } = spawnSync(command, args, {
+      input,
       encoding: "utf8",
     });
-    assert.equal(assembled.status, 0, assembled.stderr);
-    const extracted = spawnSync(
-      "objcopy",
-      ["-O", "binary", "-j", ".text", object, binary],
-      { encoding: "utf8" },
-    );
-    assert.equal(extracted.status, 0, extracted.stderr);
-    const code = machineCode(COPY_X64);
-    assert.ok(code.length > 200);
-    const bytes = readFileSync(binary).subarray(0, code.length);
+    assert.equal(status, 0, stderr);
+  }
+  return readFileSync(binary);
+}
+
+test(
+  "the assembler says the machine code again",
+  { skip: elsewhere(hasSse) || NO_ASSEMBLER },
+  () => {
+    const scratch = mkdtempSync(join(tmpdir(), "cortex-as-"));
+    for (const { listing, offset } of [COPY_SSE, COPY_AVX512, FEATURES]) {
+      const code = machineCode(listing);
+      assert.ok(code.length > 50);
+      const bytes = assemble(scratch, listing).subarray(0, code.length);
+      assert.equal(bytes.toString("hex"), Buffer.from(code).toString("hex"));
+      // Its state is where it is: a page behind the first function.
+      const from = /lea (?:copy|features)\+(\d+)\(%rip\)/.exec(listing)![1];
+      assert.equal(offset + Number(from), 4096);
+    }
     rmSync(scratch, { recursive: true });
-    assert.equal(bytes.toString("hex"), Buffer.from(code).toString("hex"));
   },
 );
