@@ -1,9 +1,9 @@
 /**
  * Eviction: the policy orders, this takes. Runs inside `Core.change`.
  *
- * Pinned and reserved entries are never taken. Under pressure one batch goes
- * down to the pool's low watermark, so that the cost of choosing is spread over
- * the puts that follow.
+ * Pinned and reserved entries are never taken. Under pressure more go than are
+ * needed, down to the pool's low watermark, so that the cost of choosing is spread
+ * over the puts that follow; but never so many that others wait long.
  *
  * @module
  */
@@ -30,6 +30,8 @@ export interface Evicted {
 
 /** Victims that are chosen, and then withdrawn, together. */
 const BATCH = 64;
+/** Entries that one put evicts for those that follow: others wait for its lock. */
+const AHEAD_MAX = 1024;
 
 /** Whether an entry may go: sealed, and pinned by nobody. */
 function evictable(core: Core): (entry: EntryNumber) => boolean {
@@ -292,22 +294,26 @@ function roomWithout(
 /** How far to evict: what is wanted still, or `undefined` at the end. */
 type Target = () => Wanted | undefined;
 
-/** Room for the value and a record, and down to the low watermark of what was short. */
+/** Room for the value and a record, and on towards the low watermark of what was short. */
 function lowWatermark(core: Core, blocks: number, limit: number): Target {
   const { header, table } = core;
   const share = core.identity.low_percent / 100;
+  const entries = header.get("entries");
   const shortOfBlocks = limit - header.get("used_blocks") < blocks;
   const shortOfRecords = header.get("free_record") === 0;
   if (!shortOfBlocks && !shortOfRecords) return oneMore(core, blocks);
-  return atMost(
-    core,
-    shortOfBlocks
-      ? Math.min(limit - blocks, Math.floor(limit * share))
-      : Infinity,
-    shortOfRecords
-      ? Math.min(header.get("entries") - 1, Math.floor(table.count * share))
-      : Infinity,
+  const target = (blocks_max: number, entries_max: number) =>
+    atMost(
+      core,
+      shortOfBlocks ? Math.min(limit - blocks, blocks_max) : Infinity,
+      shortOfRecords ? Math.min(entries - 1, entries_max) : Infinity,
+    );
+  const needed = target(limit, entries);
+  const ahead = target(
+    Math.floor(limit * share),
+    Math.floor(table.count * share),
   );
+  return () => entries - header.get("entries") < AHEAD_MAX ? ahead() : needed();
 }
 
 /** A part of the blocks again, and at least one entry: then to look again. */

@@ -36,8 +36,9 @@ export interface CreateOptions extends HandleOptions {
   /** `"prefix"` by default. */
   readonly policy?: PolicyName | undefined;
   /**
-   * Percent of the pool that evicting under pressure goes down to, in one batch:
-   * 1 to 100, 98 by default. 100 evicts just what is needed.
+   * Percent of the pool that evicting under pressure goes down to: 1 to 100, 98
+   * by default. 100 evicts just what is needed. One put evicts no more than 1,024
+   * entries beyond that: others wait for it.
    */
   readonly low?: number | undefined;
   /** Note operations for `record` from the start. */

@@ -299,12 +299,12 @@ class Prefix implements Policy {
     }
   }
 
-  /** Lets the tuner try the access, if the entry is sampled. */
+  /** Lets the tuner try the access, if the entry is sampled; or go on trying. */
   #try(entry: number, known: boolean): void {
+    if (this.#numbers[FITS] === 0) return;
     const node = this.#node[entry]! - 1;
-    if (node === -1 || this.#numbers[FITS] === 0) return;
     const { position, fame, weight } = this.#ranks;
-    const changed = this.#tuner.access(
+    const changed = node === -1 ? this.#tuner.goOn() : this.#tuner.access(
       node,
       position[entry]!,
       fame[entry]!,

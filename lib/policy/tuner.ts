@@ -26,8 +26,10 @@ const NODES_PER_SAMPLE = 6;
 const WINDOW = 12_288, RECENT_WINDOW = 2048;
 /** Standard deviations by which another has to be better, over either. */
 const CONFIDENCE = 1, RECENT_CONFIDENCE = 2;
-/** Sampled accesses from one choice to the next; they are tried all at once. */
+/** Sampled accesses from one choice to the next: they are tried together. */
 const CHOICE_INTERVAL = 16;
+/** How many of them at once: no single put is to pay for them all. */
+const TRIED_AT_ONCE = 2;
 
 /** Numbers that are kept: what they mean. */
 const SHARE = 0,
@@ -48,7 +50,11 @@ export class Tuner {
   readonly #trials: readonly Segments[];
   readonly #steady: Score;
   readonly #recent: Score;
-  /** Accesses that wait to be tried: node plus one, and whether it was known. */
+  /**
+   * Accesses that wait to be tried: node plus one, and whether it was known. When
+   * all places are taken, they are tried in order, and the next come to where
+   * they were: what is at the last place says whether they have been.
+   */
   readonly #waiting: Uint32Array;
   readonly #waitingKnown: Uint32Array;
   /** Position, fame and weight of each. */
@@ -175,28 +181,51 @@ export class Tuner {
     weight: number,
     known: boolean,
   ): boolean {
-    const waiting = this.#numbers[WAITING]!, ranks = this.#waitingRanks;
-    const isCount = Number.isInteger(waiting) && waiting >= 0;
-    const at = isCount ? waiting % CHOICE_INTERVAL : 0;
+    const changed = this.goOn();
+    const at = this.#come, ranks = this.#waitingRanks;
     this.#waiting[at] = node + 1;
     this.#waitingKnown[at] = known ? 1 : 0;
     ranks[3 * at] = position;
     ranks[3 * at + 1] = fame;
     ranks[3 * at + 2] = weight;
-    this.#numbers[WAITING] = at + 1;
-    return at + 1 === CHOICE_INTERVAL && this.#tryAll();
+    this.#numbers[WAITING] = (at + 1) % CHOICE_INTERVAL;
+    return changed;
   }
 
-  /** @returns whether another habit leads from now on. */
-  #tryAll(): boolean {
+  /**
+   * Tries some of the accesses that wait, if there are enough of them.
+   *
+   * @returns whether another habit leads from now on.
+   */
+  goOn(): boolean {
+    return this.#waiting[CHOICE_INTERVAL - 1] !== 0 &&
+      this.#tryFrom(this.#come, TRIED_AT_ONCE);
+  }
+
+  /** How many have come since all places were taken: where the next one waits. */
+  get #come(): number {
+    const waiting = this.#numbers[WAITING]!;
+    const isCount = Number.isInteger(waiting) && waiting >= 0;
+    return isCount ? waiting % CHOICE_INTERVAL : 0;
+  }
+
+  /** Tries all, the eldest first. */
+  #tryAll(): void {
+    this.#tryFrom(this.#come, CHOICE_INTERVAL);
+    this.#tryFrom(0, CHOICE_INTERVAL);
+    this.#numbers[WAITING] = 0;
+  }
+
+  /** Tries those that wait at that place and behind it, up to so many. */
+  #tryFrom(first: number, most: number): boolean {
     let changed = false;
-    for (let at = 0; at < CHOICE_INTERVAL; at++) {
+    for (let at = first; at < CHOICE_INTERVAL && most > 0; at++) {
       const node = this.#waiting[at]! - 1;
       if (node === -1) continue;
       this.#waiting[at] = 0;
+      most--;
       if (this.#isNode(node) && this.#tryOne(node, at)) changed = true;
     }
-    this.#numbers[WAITING] = 0;
     return changed;
   }
 

@@ -97,7 +97,10 @@ export class SimulatedCache {
     );
   }
 
-  /** As a pool does: just enough, and down to the low watermark of what was short. */
+  /**
+   * As a pool does: just enough, and down to the low watermark of what was short.
+   * (A pool goes there in steps of 1,024 entries, so that others need not wait.)
+   */
   #makeRoom(weight: number): void {
     const { weight: fits, entries, low_percent } = this.#room;
     const share = low_percent / 100;

@@ -220,6 +220,32 @@ test("under pressure a batch goes, down to the low watermark", () => {
   assertWhole(temp.pool);
 });
 
+test("a put under pressure evicts a thousand entries ahead of need at most", () => {
+  using temp = tempPool({ size: "96M", maxEntries: 80_000, policy: "fifo" });
+  const { pool } = temp;
+  const nothing = new Uint8Array(); // takes a record, and no block
+  for (let i = 0; i < 80_000; i++) pool.put(`e${i}`, nothing);
+  assert.equal(pool.status().evictions, 0);
+  pool.put("one more", nothing);
+  assert.equal(pool.status().evictions, 1024); // of 1,600 down to the watermark
+  pool.put("and another", nothing);
+  assert.equal(pool.status().evictions, 1024);
+  assertWhole(pool);
+});
+
+test("a value that needs the room of thousands gets it", () => {
+  using temp = tempPool({ size: "16M", maxEntries: 4000, policy: "fifo" });
+  const { pool } = temp;
+  const blocks = pool.status().free_blocks;
+  for (let i = 0; i < blocks; i++) pool.put(`e${i}`, bytesOf(i, BLOCK));
+  assert.equal(pool.status().evictions, 0);
+  const needed = 2000; // more than go ahead of need
+  assert.ok(blocks > needed);
+  pool.put("large", bytesOf("large", needed * BLOCK));
+  assert.equal(pool.status().evictions, needed);
+  assertWhole(pool);
+});
+
 for (const policy of Object.keys(POLICY_IDS) as PolicyName[]) {
   test(`a batch of ${policy} takes no more than is wanted`, () => {
     using temp = tempPool({
