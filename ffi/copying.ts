@@ -10,12 +10,7 @@
  * @module
  */
 import type { Libc } from "./libc.ts";
-import {
-  type ForeignFunction,
-  MAP_PRIVATE_ANONYMOUS,
-  PROT,
-  type Region,
-} from "./region.ts";
+import { type ForeignFunction, MAP_PRIVATE_ANONYMOUS, PROT } from "./region.ts";
 import {
   COPY_AVX512,
   COPY_SSE,
