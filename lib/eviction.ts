@@ -26,12 +26,17 @@ import { rehearse, resetPolicy } from "./replacing.ts";
 export interface Evicted {
   readonly entries: number;
   readonly blocks: number;
+  /** Whether it stopped only so that others need not wait. */
+  readonly isUnfinished: boolean;
 }
 
 /** Victims that are chosen, and then withdrawn, together. */
 const BATCH = 64;
-/** Entries that one put evicts for those that follow: others wait for its lock. */
-const AHEAD_MAX = 1024;
+/**
+ * Entries that go under one lock, for which others wait: by an eviction that is
+ * asked for, or beyond what a put needs.
+ */
+const STEP_MAX = 1024;
 
 /** Whether an entry may go: sealed, and pinned by nobody. */
 function evictable(core: Core): (entry: EntryNumber) => boolean {
@@ -73,7 +78,8 @@ function someMayGo(core: Core): boolean {
 }
 
 /**
- * Evicts in policy order until at least `blocks` are freed, or none is left.
+ * Evicts in policy order until at least `blocks` are freed, or none is left, or
+ * others have waited long enough.
  */
 export function evictBlocks(
   core: Core,
@@ -91,13 +97,15 @@ export function evictBlocks(
 function evictByOwn(core: Core, blocks: number): Evicted {
   core.replacement.tellUses();
   let entries = 0, freed = 0;
-  while (freed < blocks) {
+  while (freed < blocks && entries < STEP_MAX) {
     const gone = evictBatch(core, { blocks: blocks - freed });
-    if (gone.length === 0) break;
+    if (gone.length === 0) {
+      return { entries, blocks: freed, isUnfinished: false };
+    }
     entries += gone.length;
     freed += blocksOf(core, gone);
   }
-  return { entries, blocks: freed };
+  return { entries, blocks: freed, isUnfinished: freed < blocks };
 }
 
 /** Of entries that have gone just now: their records say still what they were. */
@@ -128,7 +136,7 @@ function evictByRehearsal(
     for (const entry of victims) core.replacement.letGo(entry);
     evictEntries(core, victims);
   }
-  return { entries: victims.length, blocks: freed };
+  return { entries: victims.length, blocks: freed, isUnfinished: false };
 }
 
 /**
@@ -313,7 +321,7 @@ function lowWatermark(core: Core, blocks: number, limit: number): Target {
     Math.floor(limit * share),
     Math.floor(table.count * share),
   );
-  return () => entries - header.get("entries") < AHEAD_MAX ? ahead() : needed();
+  return () => entries - header.get("entries") < STEP_MAX ? ahead() : needed();
 }
 
 /** A part of the blocks again, and at least one entry: then to look again. */

@@ -326,7 +326,10 @@ export class Pool {
     });
   }
 
-  /** Frees at least that share of the used bytes, whole entries, in policy order. */
+  /**
+   * Frees at least that share of the used bytes, whole entries, in policy order. Of
+   * many, a thousand at a time: others can put in between.
+   */
   evict(options: EvictOptions = {}): EvictReport {
     const { percent = 25, dryRun = false } = options;
     if (!(percent >= 0 && percent <= 100)) {
@@ -339,17 +342,19 @@ export class Pool {
     if (options.policy !== undefined) checkPolicy(options.policy, "evict by");
     const core = this.#core;
     core.expectAttached("evict");
+    const policy = options.policy ?? core.identity.policy;
+    let entries = 0, blocks = 0, wanted: number | undefined;
+    for (let goesOn = true; goesOn;) {
+      const gone = core.change("evict", () => {
+        wanted ??= Math.ceil(core.header.get("used_blocks") * percent / 100);
+        return evictBlocks(core, wanted - blocks, policy, dryRun);
+      });
+      entries += gone.entries;
+      blocks += gone.blocks;
+      goesOn = gone.isUnfinished;
+    }
     const { block_bytes } = core.geometry;
-    return core.change("evict", () => {
-      const share = core.header.get("used_blocks") * percent / 100;
-      const { entries, blocks } = evictBlocks(
-        core,
-        Math.ceil(share),
-        options.policy ?? core.identity.policy,
-        dryRun,
-      );
-      return { evicted_entries: entries, freed_bytes: blocks * block_bytes };
-    });
+    return { evicted_entries: entries, freed_bytes: blocks * block_bytes };
   }
 
   /** Turns the noting of operations on or off, for all who use the pool. */

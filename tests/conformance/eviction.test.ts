@@ -80,6 +80,26 @@ test("Pool.evict() frees at least the share, in whole entries", () => {
   }
 });
 
+test("Pool.evict() of many lets others put in between", () => {
+  using temp = tempPool({ size: "16M", maxEntries: 4000, policy: "fifo" });
+  const { pool } = temp;
+  putBlocks(pool, numbered(3000));
+  using other = Pool.open(pool.name);
+  // After every step another puts, which would fail if the lock were still held.
+  let turns = 0;
+  const change = pool.core.change.bind(pool.core);
+  pool.core.change = (verb, run) => {
+    const result = change(verb, run);
+    other.put(`between-${turns++}`, bytesOf(turns, BLOCK));
+    return result;
+  };
+  const { evicted_entries, freed_bytes } = pool.evict({ percent: 100 });
+  assert.deepEqual([evicted_entries, freed_bytes], [3000, 3000 * BLOCK]);
+  assert.equal(turns, 3);
+  assert.equal(pool.status().entries, 3);
+  assertWhole(pool);
+});
+
 test("Pool.evict() of an empty pool evicts nothing", () => {
   using temp = tempPool();
   assert.equal(temp.pool.evict({ percent: 100 }).evicted_entries, 0);
