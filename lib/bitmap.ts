@@ -33,6 +33,11 @@ export class Bitmap {
     this.length = length;
   }
 
+  /** One of its own, with no bit set. */
+  static empty(length: number): Bitmap {
+    return new Bitmap(new Uint32Array(Math.ceil(length / 32)), length);
+  }
+
   has(index: number): boolean {
     return (this.words[index >>> 5]! >>> (index & 31) & 1) === 1;
   }
@@ -94,7 +99,20 @@ export class Bitmap {
     return this.words.every((word) => word === 0);
   }
 
-  /** Bits that are set. */
+  /** Which bits are set, in order. */
+  indexes(): number[] {
+    const found: number[] = [];
+    for (let at = 0; at < this.length; at += 32) {
+      let left = this.words[at >>> 5]!;
+      if (at + 32 > this.length) left &= bitsFrom(0, this.length & 31);
+      for (; left !== 0; left &= left - 1) {
+        found.push(at + 31 - Math.clz32(left & -left));
+      }
+    }
+    return found;
+  }
+
+  /** How many bits are set. */
   count(): number {
     let total = 0;
     for (const word of this.words) total += countBits(word);

@@ -100,8 +100,8 @@ function* records(core: Core, state?: number): Generator<EntryNumber> {
   }
 }
 
-function emptyBitmap({ freeList, geometry }: Core): Bitmap {
-  return new Bitmap(new Uint32Array(freeList.words.length), geometry.blocks);
+function emptyBitmap({ geometry }: Core): Bitmap {
+  return Bitmap.empty(geometry.blocks);
 }
 
 /** Blocks of records, system blocks and the free list agree. */

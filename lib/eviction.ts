@@ -194,7 +194,7 @@ export function makeRoom(
   // Choosing changes what the policy knows: it is asked for no more than go.
   let next = nextVictim(core, choosable(core), platform.now());
   const suffices = next !== -1 && table.blocks(next) >= blocks && !backedOnly;
-  if (!suffices && !canSuffice(core, blocks, backedOnly)) {
+  if (!suffices && !canSuffice(core, blocks, backedOnly, next !== -1)) {
     return findRoom(core, blocks, backedOnly); // a dead process's may suffice
   }
   let target = lowWatermark(core, blocks, blockLimit(core, backedOnly));
@@ -266,37 +266,50 @@ function blockLimit(core: Core, backedOnly: boolean): number {
     : usableBlocks(core.geometry);
 }
 
-/** Whether there would be room if all that may go went. */
-function canSuffice(core: Core, blocks: number, backedOnly: boolean): boolean {
-  const { header, slots } = core;
-  if (header.get("free_record") === 0 && header.get("entries") === 0) {
-    return false;
-  }
-  if (blockLimit(core, backedOnly) < blocks) return false;
-  const isHeld = header.get("reserved") > 0 || header.get("doomed") > 0 ||
-    !slots.allPins().isEmpty();
-  // What stays, pinned or being written, may leave room in too many pieces.
-  return !isHeld || roomWithout(core, blocks, backedOnly);
-}
-
-function roomWithout(
+/**
+ * Whether there would be room if all that may go went.
+ *
+ * @param someMayGo whether anything may.
+ */
+function canSuffice(
   core: Core,
   blocks: number,
   backedOnly: boolean,
+  someMayGo: boolean,
 ): boolean {
-  const { freeList, committed, header, table } = core;
-  const mayGo = evictable(core);
-  const used = new Bitmap(freeList.words.slice(), freeList.length);
-  let some = header.get("free_record") !== 0;
-  for (let entry = 0; entry < table.count; entry++) {
-    if (!mayGo(entry)) continue;
-    some = true;
+  const { committed, freeList, geometry, header, table } = core;
+  if (header.get("free_record") === 0 && !someMayGo) return false;
+  if (blockLimit(core, backedOnly) < blocks) return false;
+  const held = heldEntries(core);
+  if (held.size === 0) return true;
+  // What stays may leave room in too many pieces.
+  const used = Bitmap.empty(freeList.length);
+  used.set(0, geometry.system_blocks);
+  for (const entry of held) {
     for (const { start, count } of table.extents(entry) ?? []) {
-      used.clear(start, count);
+      used.set(start, count);
     }
   }
   const within = backedOnly ? committed : undefined;
-  return some && findExtents(blocks, { used, within }) !== undefined;
+  return findExtents(blocks, { used, within }) !== undefined;
+}
+
+/** Entries that no eviction can take: pinned, or being written. */
+function heldEntries({ header, slots, table }: Core): Set<EntryNumber> {
+  const held = new Set(slots.allPins().indexes());
+  let unseen = header.get("reserved") + header.get("doomed");
+  const isOnItsWay = (entry: EntryNumber) => {
+    const state = table.state(entry);
+    return state === EntryState.RESERVED || state === EntryState.DOOMED;
+  };
+  for (const entry of held) if (isOnItsWay(entry)) unseen--;
+  // Nothing says which are being written, but how many there are.
+  for (let entry = 0; unseen > 0 && entry < table.count; entry++) {
+    if (held.has(entry) || !isOnItsWay(entry)) continue;
+    held.add(entry);
+    unseen--;
+  }
+  return held;
 }
 
 /** How far to evict: what is wanted still, or `undefined` at the end. */

@@ -144,10 +144,7 @@ class Claims {
       { length: core.table.count },
       (_, entry) => isSound(core, entry) ? 1 : 0,
     );
-    this.#contested = new Bitmap(
-      new Uint32Array(core.freeList.words.length),
-      core.geometry.blocks,
-    );
+    this.#contested = Bitmap.empty(core.geometry.blocks);
     this.#findContested();
     this.#newest = this.#findNewest();
   }
@@ -187,10 +184,7 @@ class Claims {
 
   #findContested(): void {
     const { table, geometry } = this.#core;
-    const claimed = new Bitmap(
-      new Uint32Array(this.#contested.words.length),
-      geometry.blocks,
-    );
+    const claimed = Bitmap.empty(geometry.blocks);
     for (let entry = 0; entry < table.count; entry++) {
       if (!this.#mayHold(entry)) continue;
       for (const { start, count } of table.extents(entry) ?? []) {

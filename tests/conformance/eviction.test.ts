@@ -420,6 +420,31 @@ test("Pool.put() evicts nothing when no eviction could make long enough runs", (
   assertWhole(temp.pool);
 });
 
+for (const held of ["pinned", "being written"] as const) {
+  test(`a put makes room beside what is ${held} without a look at every record`, () => {
+    using temp = tempPool({ size: "16M", maxEntries: 4000, policy: "fifo" });
+    const { pool } = temp, { table } = pool.core;
+    using slot = pool.reserve("reserved", BLOCK); // in the first of the records
+    slot.rawViews[0]!.set(bytesOf("reserved", BLOCK));
+    if (held === "pinned") slot.seal();
+    using hit = pool.get("reserved");
+    assert.equal(hit !== undefined, held === "pinned");
+    for (let i = 0; pool.status().free_blocks > 0; i++) {
+      pool.put(`e${i}`, bytesOf(i, BLOCK));
+    }
+    let looks = 0;
+    const state = table.state.bind(table);
+    table.state = (entry) => {
+      looks++;
+      return state(entry);
+    };
+    const { entries } = pool.status();
+    pool.put("large", bytesOf("large", 3 * BLOCK)); // more than the next to go has
+    assert.ok(entries > 3000 && looks < entries, `${looks} of ${entries}`);
+    assertWhole(pool);
+  });
+}
+
 test("Pool.put() refuses when every record is being written", () => {
   using temp = tempPool({ size: "1M", maxEntries: 16 });
   const slots = numbered(16).map((key) => temp.pool.reserve(key, 10));

@@ -2,12 +2,8 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Bitmap, countBits } from "../../lib/bitmap.ts";
 
-function bitmapOf(length: number): Bitmap {
-  return new Bitmap(new Uint32Array(Math.ceil(length / 32)), length);
-}
-
 test("Bitmap keeps bit i of word w for block 32w + i, in little-endian bytes", () => {
-  const bitmap = bitmapOf(96);
+  const bitmap = Bitmap.empty(96);
   bitmap.set(0, 1);
   bitmap.set(33, 1);
   bitmap.set(95, 1);
@@ -22,7 +18,7 @@ test("Bitmap.set() and clear() touch no bit outside their range", () => {
   for (let start = 0; start < 70; start++) {
     for (const count of [0, 1, 31, 32, 33, 64, 96 - start]) {
       if (start + count > 96) continue;
-      const bitmap = bitmapOf(96);
+      const bitmap = Bitmap.empty(96);
       bitmap.set(start, count);
       for (let i = 0; i < 96; i++) {
         assert.equal(bitmap.has(i), i >= start && i < start + count);
@@ -37,8 +33,19 @@ test("Bitmap.set() and clear() touch no bit outside their range", () => {
   }
 });
 
+test("Bitmap.indexes() tells which bits are set, and none behind the last", () => {
+  const all = Array.from({ length: 70 }, (_, i) => i);
+  const bitmap = Bitmap.empty(70);
+  assert.deepEqual(bitmap.indexes(), []);
+  for (const index of [0, 31, 32, 69]) bitmap.set(index, 1);
+  assert.deepEqual(bitmap.indexes(), [0, 31, 32, 69]);
+  bitmap.set(0, 70);
+  bitmap.words[2] = 0xffff_ffff; // as memory of others may have it
+  assert.deepEqual(bitmap.indexes(), all);
+});
+
 test("Bitmap.all() and any() look at their range only", () => {
-  const bitmap = bitmapOf(128);
+  const bitmap = Bitmap.empty(128);
   bitmap.set(30, 40);
   assert.equal(bitmap.all(30, 40), true);
   assert.equal(bitmap.all(29, 41), false);
@@ -53,7 +60,7 @@ test("Bitmap.all() and any() look at their range only", () => {
 });
 
 test("Bitmap.claim() tells what was claimed before", () => {
-  const owned = bitmapOf(128), contested = bitmapOf(128);
+  const owned = Bitmap.empty(128), contested = Bitmap.empty(128);
   assert.equal(owned.claim(10, 40, contested), true);
   assert.equal(owned.claim(50, 10, contested), true);
   assert.equal(contested.count(), 0);
@@ -63,7 +70,7 @@ test("Bitmap.claim() tells what was claimed before", () => {
 });
 
 test("Bitmap refuses a range that leaves it", () => {
-  const bitmap = bitmapOf(40);
+  const bitmap = Bitmap.empty(40);
   for (const [start, count] of [[39, 2], [40, 1], [-1, 1], [0, 41], [0, -1]]) {
     assert.throws(() => bitmap.set(start!, count!), RangeError);
     assert.throws(() => bitmap.clear(start!, count!), RangeError);
@@ -82,7 +89,7 @@ test("Bitmap refuses words that are too few", () => {
 });
 
 test("Bitmap.clearAll() clears every bit", () => {
-  const bitmap = bitmapOf(100);
+  const bitmap = Bitmap.empty(100);
   bitmap.set(3, 90);
   bitmap.clearAll();
   assert.equal(bitmap.count(), 0);
