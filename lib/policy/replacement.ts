@@ -30,8 +30,11 @@ export interface HostFacts extends EntryFacts {
 /** Expired entries that are held, and are stepped over in looking for another. */
 const HELD_MAX = 64;
 
-/** Uses that are told to the policy at once. */
-const TOLD_MAX = 8192;
+/**
+ * Uses that are told to the policy at once, under the pool's lock. What is left
+ * costs no order: a victim's own is looked for before it goes.
+ */
+const TOLD_MAX = 256;
 
 /** Lowest priority on top, and of equals what was used the longest ago. */
 class PriorityHeap extends KeyHeap {

@@ -15,6 +15,8 @@ export class Uses {
   readonly #words: Uint32Array;
   /** Which words of `words` have any. */
   readonly #groups: Uint32Array;
+  /** The word of `bits` from which to take next. */
+  #next = 0;
 
   constructor(memory: Memory, capacity: number) {
     const words = Math.ceil(capacity / BITS), groups = Math.ceil(words / BITS);
@@ -39,30 +41,53 @@ export class Uses {
     return (Atomics.and(this.#bits, word, ~bit) & bit) !== 0;
   }
 
-  /** Entries that were used, and takes the notes away; about `most` at most. */
+  /**
+   * Entries that were used, and takes the notes away: `most`, or up to 31 more.
+   * Begins where the last call ended, so that each has its turn.
+   */
   takeAll(most: number): number[] {
-    const found: number[] = [], groups = this.#groups;
-    for (let at = 0; at < groups.length; at++) {
-      if (groups[at] === 0) continue;
-      let marked = Atomics.exchange(groups, at, 0);
-      for (; marked !== 0 && found.length < most; marked &= marked - 1) {
-        this.#takeGroup(BITS * at + lowest(marked), found);
-      }
-      if (marked !== 0) Atomics.or(groups, at, marked); // another time
-    }
+    const found: number[] = [];
+    const from = this.#next;
+    this.#takeRange(from, this.#bits.length, most, found);
+    if (from > 0) this.#takeRange(0, from, most, found);
+    if (found.length < most) this.#next = 0;
     return found;
   }
 
-  #takeGroup(group: number, found: number[]): void {
-    if (group >= this.#words.length) return; // no reader of ours set that
-    let marked = Atomics.exchange(this.#words, group, 0);
-    for (; marked !== 0; marked &= marked - 1) {
-      this.#takeWord(BITS * group + lowest(marked), found);
+  /** Takes notes from those words of `bits`, group by group. */
+  #takeRange(from: number, to: number, most: number, found: number[]): void {
+    for (let word = from; word < to && found.length < most;) {
+      const group = word >>> 5, map = group >>> 5;
+      if (this.#groups[map] === 0) {
+        word = (map + 1) * BITS * BITS;
+        continue;
+      }
+      const end = Math.min((group + 1) * BITS, to);
+      const isMarked = (this.#groups[map]! & (1 << (group & 31))) !== 0;
+      this.#next = word = isMarked
+        ? this.#takeGroup(word, end, most, found)
+        : end;
     }
   }
 
+  /** Takes notes from words of one group; where it ended. */
+  #takeGroup(from: number, end: number, most: number, found: number[]): number {
+    const group = from >>> 5;
+    // In this order, the reverse of `note`: what is noted behind us is marked anew.
+    Atomics.and(this.#groups, group >>> 5, ~(1 << (group & 31)));
+    let word = from;
+    for (; word < end && found.length < most; word++) {
+      if ((this.#words[group]! & (1 << (word & 31))) === 0) continue;
+      Atomics.and(this.#words, group, ~(1 << (word & 31)));
+      this.#takeWord(word, found);
+    }
+    if (Atomics.load(this.#words, group) !== 0) {
+      mark(this.#groups, group >>> 5, 1 << (group & 31)); // another time
+    }
+    return word;
+  }
+
   #takeWord(word: number, found: number[]): void {
-    if (word >= this.#bits.length) return;
     let bits = Atomics.exchange(this.#bits, word, 0);
     for (; bits !== 0; bits &= bits - 1) {
       found.push(BITS * word + lowest(bits));

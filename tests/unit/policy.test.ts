@@ -16,6 +16,8 @@ const NAMES = Object.keys(POLICIES) as PolicyName[];
 class Host {
   readonly replacement: Replacement;
   readonly present = new Set<number>();
+  /** How often somebody was told of an entry's uses. */
+  told = 0;
   readonly #ticks = new Map<number, number>();
   readonly #uses = new Map<number, number>();
   readonly #orders = new Map<number, number>();
@@ -29,7 +31,10 @@ class Host {
       keyLow: (entry) => this.#keys.get(entry)! * 2654435761 >>> 0,
       keyHigh: (entry) => this.#keys.get(entry)!,
       tick: (entry) => this.#ticks.get(entry)!,
-      uses: (entry) => this.#uses.get(entry)!,
+      uses: (entry) => {
+        this.told++;
+        return this.#uses.get(entry)!;
+      },
       order: (entry) => this.#orders.get(entry)!,
       priority: (entry) => this.#given.get(entry)?.priority ?? 0,
       expires_at: (entry) => this.#given.get(entry)?.expires_at ?? 0,
@@ -238,6 +243,20 @@ for (const name of NAMES) {
 test("lru evicts what was used the longest ago, however often it was used", () => {
   const host = new Host("lru").put(0).put(1).put(2).use(1, 9).use(0);
   assert.deepEqual(host.order(), [2, 1, 0]);
+});
+
+test("many uses are told some at a time, which costs no order", () => {
+  const count = 4000;
+  for (const policy of ["lru", "priority"] as const) {
+    const host = new Host(policy, count);
+    for (let entry = 0; entry < count; entry++) host.put(entry);
+    const used = Array.from({ length: count }, (_, i) => i * 1567 % count);
+    for (const entry of used) host.use(entry);
+    host.told = 0;
+    host.replacement.tellUses();
+    assert.ok(host.told > 0 && host.told < 300, `${host.told} at once`);
+    assert.deepEqual(host.order(), used);
+  }
 });
 
 test("fifo evicts what was put in first, however lately it was used", () => {

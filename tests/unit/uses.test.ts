@@ -47,9 +47,56 @@ test("what is too much for one time is left for another, and none is lost", () =
   const found: number[] = [];
   for (let times = 0; found.length < CAPACITY; times++) {
     const some = uses.takeAll(3000);
-    assert.ok(some.length > 0 && some.length < 3000 + 1024, `${some.length}`);
+    const isLast = found.length + some.length === CAPACITY;
+    assert.ok(some.length >= 3000 || isLast, `${some.length}`);
+    assert.ok(some.length < 3000 + 32, `${some.length}`);
     found.push(...some);
     assert.ok(times < CAPACITY / 3000 + 1);
   }
   assert.deepEqual(found, Array.from({ length: CAPACITY }, (_, i) => i));
+});
+
+test("each has its turn, however often the first of them are used again", () => {
+  const uses = usesOf(CAPACITY);
+  const waiting = new Set<number>();
+  for (let entry = 0; entry < CAPACITY; entry++) {
+    uses.note(entry);
+    waiting.add(entry);
+  }
+  for (let times = 0; waiting.size > 0; times++) {
+    for (const entry of uses.takeAll(100)) waiting.delete(entry);
+    for (let entry = 0; entry < 2000; entry++) uses.note(entry);
+    assert.ok(times <= CAPACITY / 100);
+  }
+});
+
+test("what is noted while others take is taken then or later", () => {
+  const entry = fc.nat(3000);
+  fc.assert(
+    fc.property(
+      fc.array(
+        fc.record({
+          used: fc.array(entry, { maxLength: 60 }),
+          most: fc.nat(70),
+        }),
+      ),
+      (rounds) => {
+        const uses = usesOf(3001);
+        const waiting = new Set<number>();
+        for (const { used, most } of rounds) {
+          for (const one of used) {
+            uses.note(one);
+            waiting.add(one);
+          }
+          for (const one of uses.takeAll(most)) {
+            assert.ok(waiting.delete(one), "it was not used");
+          }
+        }
+        const left = uses.takeAll(Infinity).sort((a, b) => a - b);
+        assert.deepEqual(left, [...waiting].sort((a, b) => a - b));
+        assert.deepEqual(uses.takeAll(Infinity), []);
+      },
+    ),
+    { numRuns: cases(100) },
+  );
 });
