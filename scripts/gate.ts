@@ -92,9 +92,11 @@ const FORCE = ["tests/sim", "tests/kill", "tests/fuzz"];
 const ON_DISK = [
   "tests/conformance/reservation.test.ts",
   "tests/conformance/values.test.ts",
+  "tests/conformance/entries.test.ts",
   "tests/conformance/eviction.test.ts",
   "tests/conformance/check.test.ts",
   "tests/conformance/recovery.test.ts",
+  "tests/conformance/steps.test.ts",
   "tests/conformance/hostile.test.ts",
 ];
 const BINARY = { CORTEX_PROGRAM: join(ROOT, "dist", "cortex") };

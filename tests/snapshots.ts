@@ -1,9 +1,10 @@
 /**
  * What the tests of snapshots share: a pool's name and a directory of one test's
- * own, what is known of a pool, and hosts that count or refuse.
+ * own, what is put into a pool and known of it, and hosts that count or refuse.
  *
  * @module
  */
+import assert from "node:assert/strict";
 import {
   mkdtempSync,
   readdirSync,
@@ -15,9 +16,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostPlatform } from "../ffi/mod.ts";
 import type { Platform } from "../ffi/platform.ts";
-import type { Pool } from "../lib/mod.ts";
+import { Pool, restore } from "../lib/mod.ts";
 import { readCatalogue } from "../lib/snapshot/generations.ts";
 import type { Manifest } from "../lib/snapshot/manifest.ts";
+import { bytesOf } from "./helpers.ts";
 
 let made = 0;
 
@@ -41,6 +43,18 @@ export class TempSnapshot implements Disposable {
   [Symbol.dispose](): void {
     this.destroy();
     rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** Puts so many entries: the same ones at every call, with other bytes by the seed. */
+export function fill(
+  pool: Pool,
+  count: number,
+  size_bytes = 40_000,
+  seed = "",
+): void {
+  for (let i = 0; i < count; i++) {
+    pool.put(`key-${i}`, bytesOf(`${i}${seed}`, size_bytes), { meta: { i } });
   }
 }
 
@@ -68,6 +82,16 @@ export function contentsOf(pool: Pool) {
       const value = hit && Buffer.from(hit.verify().bytes).toString("base64");
       return { ...entry, ...before, value };
     });
+}
+
+/** The snapshot, restored under another name, has what the pool has. */
+export function assertSame(place: TempSnapshot, pool: Pool, when = ""): void {
+  const expected = contentsOf(Pool.open(pool.name, { observe: true }));
+  restore(place.other, { path: place.path });
+  using copy = Pool.open(place.other, { observe: true });
+  assert.deepEqual(contentsOf(copy), expected, when);
+  copy.close();
+  Pool.destroy(place.other);
 }
 
 /** A host of which every call is seen, those of its files and transfers included. */

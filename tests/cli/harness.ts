@@ -67,6 +67,14 @@ export function cache(...args: readonly string[]): Result {
   return result;
 }
 
+/** Puts a value of that many bytes, the key over and over. */
+export function put(name: string, key: string, bytes = 5000): void {
+  const result = cortex(["cache", "put", name, key], {
+    input: key.repeat(bytes).slice(0, bytes),
+  });
+  assert.equal(result.code, 0, result.stderr);
+}
+
 /** The JSON that `cortex cache ARGS --json` prints. */
 // deno-lint-ignore no-explicit-any -- its shape is what the tests look at
 export function cacheJson(...args: readonly string[]): any {
