@@ -138,6 +138,7 @@ export class Ghosts {
 
   /** Changes the notes. */
   revise(change: (ghost: Ghost) => number): void {
+    if (this.count === 0) return; // while a pool fills up, there are none
     for (let at = 0; at < this.capacity; at++) {
       if (this.#weight[at] === 0) continue;
       this.#note[at] = change(this.#ghost(at));
