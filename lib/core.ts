@@ -36,6 +36,7 @@ import {
   noteBacked,
   type Reserving,
   sweepDoomed,
+  type Target,
 } from "./lifecycle.ts";
 import { PAGE_BYTES, TABLE_ALIGN_BYTES } from "./layout.ts";
 import { PoolLock } from "./lock.ts";
@@ -89,6 +90,8 @@ export class Core {
   readonly #shown: string;
   /** The block where this handle found or gave back room last. */
   readonly room = { at: 0 };
+  /** How far this handle's next puts are to evict, if it is not there yet. */
+  readonly pressure: { ahead: Target | undefined } = { ahead: undefined };
   /** A state of the index in which a writer was found to be stuck. */
   stuckSequence: number | undefined;
   /** Reservations to be given back with the next change. */

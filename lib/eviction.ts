@@ -17,6 +17,7 @@ import {
   evictEntries,
   noteRoom,
   reapDeadSlots,
+  type Target,
   type Wanted,
 } from "./lifecycle.ts";
 import type { PolicyName } from "./policy/mod.ts";
@@ -186,6 +187,7 @@ export function makeRoom(
 ): Extent[] | undefined {
   const { replacement, platform, table } = core;
   replacement.tellUses();
+  goOnEvicting(core);
   const fresh = findRoom(core, blocks, backedOnly);
   if (fresh) return fresh;
 
@@ -210,6 +212,18 @@ export function makeRoom(
     if (extents || !taken) return extents;
     // Enough blocks, but in too many pieces: go on, a little at a time.
     target = oneMore(core, blocks);
+  }
+}
+
+/** Takes the next step to the low watermark, if the last put did not get there. */
+function goOnEvicting(core: Core): void {
+  const { pressure } = core;
+  for (let entries = 0; pressure.ahead;) {
+    const wanted = pressure.ahead();
+    if (wanted && entries >= STEP_MAX) return;
+    const gone = wanted ? evictBatch(core, wanted) : [];
+    if (gone.length === 0) pressure.ahead = undefined;
+    entries += gone.length;
   }
 }
 
@@ -312,10 +326,7 @@ function heldEntries({ header, slots, table }: Core): Set<EntryNumber> {
   return held;
 }
 
-/** How far to evict: what is wanted still, or `undefined` at the end. */
-type Target = () => Wanted | undefined;
-
-/** Room for the value and a record, and on towards the low watermark of what was short. */
+/** Room for the value and a record, and a step towards the low watermark of what was short. */
 function lowWatermark(core: Core, blocks: number, limit: number): Target {
   const { header, table } = core;
   const share = core.identity.low_percent / 100;
@@ -334,7 +345,11 @@ function lowWatermark(core: Core, blocks: number, limit: number): Target {
     Math.floor(limit * share),
     Math.floor(table.count * share),
   );
-  return () => entries - header.get("entries") < STEP_MAX ? ahead() : needed();
+  return () => {
+    const wanted = ahead();
+    core.pressure.ahead = wanted && ahead;
+    return entries - header.get("entries") < STEP_MAX ? wanted : needed();
+  };
 }
 
 /** A part of the blocks again, and at least one entry: then to look again. */

@@ -104,6 +104,9 @@ export interface Wanted {
   readonly entries?: number;
 }
 
+/** How far to evict: what is wanted still, or `undefined` at the end. */
+export type Target = () => Wanted | undefined;
+
 /**
  * As `doomEntry`, for entries that the policy has let go, as far as they are
  * wanted. What is not sealed, it had no business with.

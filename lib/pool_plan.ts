@@ -37,8 +37,8 @@ export interface CreateOptions extends HandleOptions {
   readonly policy?: PolicyName | undefined;
   /**
    * Percent of the pool that evicting under pressure goes down to: 1 to 100, 98
-   * by default. 100 evicts just what is needed. One put evicts no more than 1,024
-   * entries beyond that: others wait for it.
+   * by default. 100 evicts just what is needed. A put evicts up to 1,024 entries,
+   * as others wait, and the next ones go on.
    */
   readonly low?: number | undefined;
   /** Note operations for `record` from the start. */

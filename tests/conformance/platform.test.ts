@@ -413,6 +413,24 @@ test("Platform.crc32() is zlib's, and goes on from a seed", () => {
   assert.equal(host.crc32(view), crc32(bytesOf("mapped", 50_000)));
 });
 
+test("Platform.crc32() sums all of an array above 4 GiB, or of the longest there is", () => {
+  const memory = host.allocateMemory(2 ** 32 + 4096);
+  const size_bytes = Math.min(memory.size_bytes, memory.windowLimit_bytes);
+  try {
+    // Pages that are only read take no memory.
+    const bytes = new Uint8Array(memory.window(0, size_bytes));
+    bytes[size_bytes - 1] = 1;
+    const part_bytes = 2 ** 28;
+    let expected = 7;
+    for (let at = 0; at < size_bytes; at += part_bytes) {
+      expected = crc32(bytes.subarray(at, at + part_bytes), expected);
+    }
+    assert.equal(host.crc32(bytes, 7), expected);
+  } finally {
+    memory.close();
+  }
+});
+
 test("the platform's clocks go, and its sleep sleeps", () => {
   assert.ok(Math.abs(host.now() - Date.now()) < 1000);
   for (const ms of [0, 0.2, 3, 20.5]) {

@@ -69,7 +69,7 @@ export const createCommand: CommandFactory = (context) =>
     )
     .option(
       "--low <percent>",
-      "when it is full, evict down to this share of it at once; 100: just what is needed (default: 98)",
+      "when it is full, evict down to this share of it; 100: just what is needed (default: 98)",
       { read: lowPercent },
     )
     .option("--block-size <size>", "unit of allocation, a power of two", {
