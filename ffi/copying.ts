@@ -9,6 +9,7 @@
  *
  * @module
  */
+import { plainBytes } from "./bytes.ts";
 import type { Libc } from "./libc.ts";
 import { type ForeignFunction, MAP_PRIVATE_ANONYMOUS, PROT } from "./region.ts";
 import {
@@ -65,31 +66,12 @@ export function copying(libc: Libc): Pick<Platform, "copy" | "copyAndSum"> {
   };
 }
 
-/** What the language itself says of an array, whatever the array says. */
-function truth<T>(name: string | symbol): (this: Uint8Array) => T {
-  const arrays = Object.getPrototypeOf(Uint8Array.prototype);
-  return Object.getOwnPropertyDescriptor(arrays, name)!.get!;
-}
-const kindOf = truth<string>(Symbol.toStringTag);
-const bufferOf = truth<ArrayBuffer>("buffer");
-const offsetOf = truth<number>("byteOffset");
-const lengthOf = truth<number>("length");
-
-/**
- * Bytes that may be copied past the cache, as an array of no other class: a
- * `length` that lies would have a foreign function read the memory of others.
- */
+/** Bytes that may be copied past the cache. */
 function manyBytes(from: Uint8Array): Uint8Array | undefined {
   if (from.length < STREAMED_MIN_BYTES) return undefined;
-  if (kindOf.call(from) !== "Uint8Array") return undefined;
-  const length = lengthOf.call(from);
-  if (length < STREAMED_MIN_BYTES) return undefined;
-  const plain = new Uint8Array(
-    bufferOf.call(from),
-    offsetOf.call(from),
-    length,
-  );
-  return isShared(plain) ? undefined : plain;
+  const plain = plainBytes(from);
+  const isMany = plain && plain.length >= STREAMED_MIN_BYTES;
+  return isMany && !isShared(plain) ? plain : undefined;
 }
 
 /** Neither runtime gives the address of one to a foreign function. */
@@ -108,9 +90,10 @@ function plainly(
     to.set(from);
     return libc.crc32(to, seed);
   }
+  const bytes = plainBytes(from) ?? from;
   let crc = seed;
-  for (let at = 0; at < from.length; at += PART_BYTES) {
-    const part = from.subarray(at, at + PART_BYTES);
+  for (let at = 0; at < bytes.length; at += PART_BYTES) {
+    const part = bytes.subarray(at, at + PART_BYTES);
     to.set(part, at);
     crc = libc.crc32(to.subarray(at, at + part.length), crc);
   }

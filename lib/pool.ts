@@ -46,6 +46,7 @@ import {
 import { createSegmentSteps } from "./segment_making.ts";
 import { OwnPins } from "./slots.ts";
 import { nextTick } from "./tick.ts";
+import { expectBytes } from "./views.ts";
 
 export type { CreateOptions, HandleOptions } from "./pool_plan.ts";
 
@@ -210,12 +211,10 @@ export class Pool {
    * @throws {UsageError} if no pool can hold such an entry.
    */
   put(key: string, bytes: Uint8Array, options: PutOptions = {}): void {
-    if (!(bytes instanceof Uint8Array)) {
-      throw new UsageError("put", "a value", "it is not a Uint8Array");
-    }
-    const slot = this.reserve(key, bytes.length, options);
+    const value = expectBytes(bytes, "put", () => "a value");
+    const slot = this.reserve(key, value.length, options);
     try { // `using` takes 0.3 us by itself
-      slot.writeAndSeal(bytes);
+      slot.fillAndSeal(value);
     } finally {
       slot.abort();
     }

@@ -14,7 +14,13 @@ import { abortEntry, isReserving, noteBacked, sealEntry } from "./lifecycle.ts";
 import { findEntry } from "./lookup.ts";
 import { type History, type Plan, planEntry, type PutOptions } from "./plan.ts";
 import { type BackedRoom, reserveRoom } from "./room.ts";
-import { closeViews, fillAndSum, fillViews, openViews } from "./views.ts";
+import {
+  closeViews,
+  expectBytes,
+  fillAndSum,
+  fillViews,
+  openViews,
+} from "./views.ts";
 
 /**
  * Room for a value: fill `bytes`, then `seal`. Take it with `using`: what was
@@ -116,8 +122,13 @@ export class Reservation {
   /** Copies a whole value in. */
   write(bytes: Uint8Array): void {
     this.#expectOpen("fill");
+    this.#fill(expectBytes(bytes, "fill", () => this.#shown()));
+  }
+
+  #fill(bytes: Uint8Array): void {
+    this.#expectOpen("fill");
     this.#expectViews("fill");
-    this.#expectValue(bytes);
+    this.#expectLength(bytes.length);
     this.#isStale = false;
     this.#written_crc = undefined;
     const { platform } = this.#core;
@@ -132,9 +143,9 @@ export class Reservation {
     this.#seal(false);
   }
 
-  /** Copies a whole value in and publishes it, at once. */
-  writeAndSeal(bytes: Uint8Array): void {
-    this.write(bytes);
+  /** Copies a whole value in, as `expectBytes` gave it, and publishes it, at once. */
+  fillAndSeal(bytes: Uint8Array): void {
+    this.#fill(bytes);
     this.#seal(true);
   }
 
@@ -271,15 +282,16 @@ export class Reservation {
     );
   }
 
-  #expectValue(bytes: Uint8Array): void {
-    const isArray = bytes instanceof Uint8Array;
-    if (isArray && bytes.length === this.size_bytes) return;
+  #shown(): string {
+    return `the reservation of ${showKey(this.key)}`;
+  }
+
+  #expectLength(length: number): void {
+    if (length === this.size_bytes) return;
     throw new UsageError(
       "fill",
-      `the reservation of ${showKey(this.key)}`,
-      isArray
-        ? `it is for ${this.size_bytes} bytes, not ${bytes.length}`
-        : "the value is not a Uint8Array",
+      this.#shown(),
+      `it is for ${this.size_bytes} bytes, not ${length}`,
     );
   }
 

@@ -4,7 +4,9 @@
  * @module
  */
 import type { Mapping, Platform } from "../ffi/platform.ts";
+import { plainBytes } from "../ffi/bytes.ts";
 import type { Piece } from "./contents.ts";
+import { UsageError } from "./errors.ts";
 
 /** Views in order, none longer than the runtime can make. */
 export function openViews(
@@ -20,6 +22,27 @@ export function openViews(
     }
   }
   return views;
+}
+
+/**
+ * The bytes of a value, as the language has them.
+ *
+ * @throws {UsageError} if it has none, or they were transferred away.
+ */
+export function expectBytes(
+  value: unknown,
+  verb: string,
+  thing: () => string,
+): Uint8Array {
+  const bytes = plainBytes(value);
+  if (bytes) return bytes;
+  throw new UsageError(
+    verb,
+    thing(),
+    value instanceof Uint8Array && ArrayBuffer.isView(value)
+      ? "the value's bytes were transferred away"
+      : "the value is not a Uint8Array",
+  );
 }
 
 /** Copies `bytes` into the views, one behind the other. */

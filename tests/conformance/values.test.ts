@@ -1,7 +1,7 @@
 /** Values: what was put comes back, and stays for as long as somebody holds it. */
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { ClosedError, CorruptError } from "../../lib/errors.ts";
+import { ClosedError, CorruptError, UsageError } from "../../lib/errors.ts";
 import { EXTENTS_MAX } from "../../lib/layout.ts";
 import {
   assertBytes,
@@ -54,6 +54,58 @@ test("Pool.put() takes a view that does not begin its buffer", () => {
   const whole = bytesOf("view", 10_000);
   temp.pool.put("k", whole.subarray(1234, 5678));
   assertBytes(valueOf(temp.pool, "k"), whole.slice(1234, 5678));
+});
+
+test("a value is the bytes that it has, whatever it says of itself", () => {
+  using temp = tempPool({ size: "2M" });
+  const { pool } = temp;
+  pool.put("before", bytesOf("another's", 200_000));
+  pool.delete("before"); // what was there is no part of what comes
+  for (const size_bytes of [1000, 20_000, 70_000]) {
+    const bytes = bytesOf("mine", size_bytes);
+    const liars = [0, 1, size_bytes - 1, size_bytes + 1, 100_000].map((
+      length,
+    ) =>
+      new class extends Uint8Array {
+        override get length() {
+          return length;
+        }
+        override subarray() {
+          return new Uint8Array(5);
+        }
+      }(bytes)
+    );
+    const plain = bytes.slice();
+    Object.defineProperty(plain, "length", { value: 100_000 });
+    for (const value of [...liars, plain, Buffer.from(bytes)]) {
+      pool.put("k", value);
+      using hit = pool.get("k");
+      assertBytes(hit?.verify().bytes, bytes);
+      using slot = pool.reserve("other", size_bytes);
+      slot.write(value);
+      slot.seal();
+      assertBytes(valueOf(pool, "other"), bytes);
+    }
+  }
+  assertWhole(pool);
+});
+
+test("a value whose bytes were transferred away is refused, before the call or in it", () => {
+  using temp = tempPool();
+  for (const size_bytes of [0, 1000, 70_000]) {
+    const gone = new Uint8Array(size_bytes);
+    gone.buffer.transfer();
+    assertRefuses(
+      () => temp.pool.put("k", gone),
+      UsageError,
+      /transferred away/,
+    );
+  }
+  const going = new Uint8Array(1000);
+  const meta = { toJSON: () => going.buffer.transfer() && 1 };
+  assertRefuses(() => temp.pool.put("k", going, { meta }), UsageError, /not 0/);
+  assert.deepEqual(keysOf(temp.pool), []);
+  assertWhole(temp.pool);
 });
 
 test("Pool.put() keeps a copy: the caller's bytes are the caller's", () => {
