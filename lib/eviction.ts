@@ -3,7 +3,7 @@
  *
  * Pinned and reserved entries are never taken. Under pressure more go than are
  * needed, down to the pool's low watermark, so that the cost of choosing is spread
- * over the puts that follow; but never so many that others wait long.
+ * over the puts that follow: in steps, as others wait.
  *
  * @module
  */
@@ -310,7 +310,10 @@ function canSuffice(
 
 /** Entries that no eviction can take: pinned, or being written. */
 function heldEntries({ header, slots, table }: Core): Set<EntryNumber> {
-  const held = new Set(slots.allPins().indexes());
+  // A reader that comes too late pins what is free, until it sees that.
+  const isThere = (entry: EntryNumber) =>
+    table.state(entry) !== EntryState.FREE;
+  const held = new Set(slots.allPins().indexes().filter(isThere));
   let unseen = header.get("reserved") + header.get("doomed");
   const isOnItsWay = (entry: EntryNumber) => {
     const state = table.state(entry);

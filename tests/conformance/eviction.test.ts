@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { NoSpaceError, UsageError } from "../../lib/errors.ts";
-import { POLICY_IDS } from "../../lib/layout.ts";
+import { EntryState, POLICY_IDS } from "../../lib/layout.ts";
 import type { PolicyName } from "../../lib/policy/mod.ts";
 import {
   assertBytes,
@@ -448,6 +448,25 @@ for (const held of ["pinned", "being written"] as const) {
     assertWhole(pool);
   });
 }
+
+test("a reader that pins too late, what is free again, is in nobody's way", () => {
+  using temp = tempPool({ size: "2M", maxEntries: 500, policy: "fifo" });
+  const { pool } = temp;
+  const { blocks } = pool.status();
+  pool.put("gone", bytesOf("gone", Math.floor(blocks / 2) * BLOCK));
+  const entry = recordOf(pool.core, "gone");
+  for (const key of numbered(50)) pool.put(key, bytesOf(key, BLOCK));
+  pool.delete("gone");
+  for (const key of numbered(50)) pool.delete(key); // their records are used first
+  temp.open().core.attachment!.pins.pin(entry);
+  for (let i = 0; pool.status().free_blocks > 0; i++) {
+    const most = Math.min(20, pool.status().free_blocks);
+    pool.put(`e${i}`, bytesOf(i, most * BLOCK));
+  }
+  assert.equal(pool.core.table.state(entry), EntryState.FREE);
+  pool.put("large", bytesOf("large", (blocks - 5) * BLOCK));
+  assert.deepEqual(keysOf(pool), ["large"]);
+});
 
 test("Pool.put() refuses when every record is being written", () => {
   using temp = tempPool({ size: "1M", maxEntries: 16 });
