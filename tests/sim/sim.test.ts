@@ -9,9 +9,9 @@ const STEPS = OWN_RUNTIME === "deno" ? 100_000 : 10_000;
 const SEED = Number(process.env["CORTEX_SIM_SEED"] ?? 1);
 /** In which every mutant must be found; a row of short ones varies more. */
 const MUTANT_STEPS = 300_000;
-const SLICE_STEPS = 10_000;
+const SLICE_STEPS = 2500;
 /** The first of their seeds, from which the rarest is found soon. */
-const MUTANT_SEED = 24;
+const MUTANT_SEED = 11;
 
 test(`${STEPS} steps of four processes break nothing (seed ${SEED})`, {
   timeout: 600_000,
