@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -101,38 +101,42 @@ const ON_DISK = [
 ];
 const BINARY = { CORTEX_PROGRAM: join(ROOT, "dist", "cortex") };
 
-const STEPS: readonly Step[] = [
-  { name: "format", command: ["deno", "fmt", "--check", "--quiet"] },
-  { name: "lint", command: ["deno", "lint", "--quiet"] },
-  { name: "types", command: ["deno", "task", "check"] },
-  { name: "build", command: ["deno", "run", "-A", "scripts/build.ts"] },
-  denoTests("project, deno", ["tests/project"]),
-  denoTests("library, deno", [...LIBRARY, SIMULATOR], {}, true),
-  denoTests("command line, deno", ["tests/cli"], {}, true),
-  {
+/** In order; those of a group at the same time. */
+const GROUPS: readonly (readonly Step[])[] = [
+  [{ name: "format", command: ["deno", "fmt", "--check", "--quiet"] }],
+  [{ name: "lint", command: ["deno", "lint", "--quiet"] }],
+  [{ name: "types", command: ["deno", "task", "check"] }],
+  [{ name: "build", command: ["deno", "run", "-A", "scripts/build.ts"] }],
+  [denoTests("project, deno", ["tests/project"])],
+  [denoTests("library, deno", [...LIBRARY, SIMULATOR], {}, true)],
+  [
+    denoTests("command line, deno", ["tests/cli"], {}, true),
+    // These have a core to themselves, and make no pool. Counting what is covered
+    // makes them six times slower, and nothing of it is new.
+    denoTests("policies on traces, deno", ["tests/traces/prefix.test.ts"]),
+  ],
+  [{
     name: "coverage of lib",
     command: ["deno", "run", "-A", "scripts/coverage.ts", COVERAGE],
-  },
-  denoTests("command line, binary", ["tests/cli"], BINARY),
-  denoTests("tier disk, deno", ON_DISK, { CORTEX_TEST_TIER: "disk" }),
-  denoTests("format reader, deno", ["tests/format"]),
-  // Counting what is covered makes it six times slower, and nothing of it is new.
-  denoTests("policies on traces, deno", ["tests/traces/prefix.test.ts"]),
-  {
+  }],
+  [denoTests("command line, binary", ["tests/cli"], BINARY)],
+  [denoTests("tier disk, deno", ON_DISK, { CORTEX_TEST_TIER: "disk" })],
+  [denoTests("format reader, deno", ["tests/format"])],
+  [{
     name: "examples in the docs",
     command: ["deno", "test", "--doc", "--allow-all", "--quiet", "lib"],
-  },
-  denoTests("simulation, kills, damage, deno", FORCE),
-  bunTests(
+  }],
+  [denoTests("simulation, kills, damage, deno", FORCE)],
+  [bunTests(
     "library, bun",
     [...LIBRARY, SIMULATOR].map((path) => `./${path}`),
-  ),
-  bunTests("simulation, damage, bun", ["./tests/sim", "./tests/fuzz"]),
-  {
+  )],
+  [bunTests("simulation, damage, bun", ["./tests/sim", "./tests/fuzz"])],
+  [{
     name: "demo on a real engine",
     command: ["./scripts/demo.sh"],
     environment: { CORTEX_SKIP_BUILD: "1" },
-  },
+  }],
 ];
 
 /** Lines of Bun and of Deno that say that a test, or its file, was run. */
@@ -151,16 +155,30 @@ function readReport(path: string): Tally | undefined {
   return { passed: attribute("tests") - failed - skipped, failed, skipped };
 }
 
-function runStep(step: Step): Tally {
-  const begun = performance.now();
-  const [command = "", ...args] = step.command;
-  const { status, stdout, stderr } = spawnSync(command, args, {
+interface Ended {
+  readonly ok: boolean;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function run({ command, environment }: Step): Promise<Ended> {
+  const [program = "", ...args] = command;
+  const options = {
     cwd: ROOT,
-    encoding: "utf8",
     maxBuffer: 1 << 28,
-    env: { ...process.env, NO_COLOR: "1", ...step.environment },
+    env: { ...process.env, NO_COLOR: "1", ...environment },
+  };
+  return new Promise((ended) => {
+    const child = execFile(program, args, options, (error, stdout, stderr) => {
+      ended({ ok: error === null, stdout, stderr });
+    });
+    child.stdin?.end(); // nothing is said to any of them
   });
-  const ok = status === 0;
+}
+
+async function runStep(step: Step): Promise<Tally> {
+  const begun = performance.now();
+  const { ok, stdout, stderr } = await run(step);
   const counted = step.report === undefined
     ? { passed: ok ? 1 : 0, failed: ok ? 0 : 1, skipped: 0 }
     : readReport(step.report) ?? { passed: 0, failed: 1, skipped: 0 };
@@ -173,8 +191,8 @@ function runStep(step: Step): Tally {
       String(counted.passed).padStart(4)
     } passed, ${counted.failed} failed, ${counted.skipped} skipped  (${seconds} s)`,
   );
-  if (counted.failed > 0) printFailures(`${stdout ?? ""}\n${stderr ?? ""}`);
-  else printSkips(stdout ?? "");
+  if (counted.failed > 0) printFailures(`${stdout}\n${stderr}`);
+  else printSkips(stdout);
   return counted;
 }
 
@@ -191,22 +209,23 @@ function printSkips(output: string): void {
   }
 }
 
-function chosenSteps(): readonly Step[] {
+function chosenGroups(): readonly (readonly Step[])[] {
   const { values } = parseArgs({
     options: { only: { type: "string", multiple: true } },
   });
   const { only } = values;
-  return STEPS.filter(({ name }) =>
-    !only || only.some((part) => name.includes(part))
-  );
+  const isChosen = ({ name }: Step) =>
+    !only || only.some((part) => name.includes(part));
+  return GROUPS.map((group) => group.filter(isChosen));
 }
 
 const total: Tally = { passed: 0, failed: 0, skipped: 0 };
-for (const step of chosenSteps()) {
-  const tally = runStep(step);
-  total.passed += tally.passed;
-  total.failed += tally.failed;
-  total.skipped += tally.skipped;
+for (const group of chosenGroups()) {
+  for (const tally of await Promise.all(group.map(runStep))) {
+    total.passed += tally.passed;
+    total.failed += tally.failed;
+    total.skipped += tally.skipped;
+  }
 }
 rmSync(SCRATCH, { recursive: true });
 if (total.skipped > 0) console.log(`${total.skipped} skipped`);
