@@ -29,10 +29,13 @@ class Subject {
   constructor(pool: Pool, entries: number) {
     this.#pool = pool;
     this.#entries = entries;
-    for (let i = 0; i < entries; i++) pool.put(key(i), this.#value);
     // The first hit of each by a handle looks whether its record is whole: in the
-    // small pool that would be over soon, in the large one never.
-    for (let i = 0; i < entries; i++) this.#hit(key(i));
+    // small pool that would be over soon, in the large one never. One by one: puts
+    // tell the policy of some hits each, and would have a million to catch up on.
+    for (let i = 0; i < entries; i++) {
+      pool.put(key(i), this.#value);
+      this.#hit(key(i));
+    }
   }
 
   #hit(key: string): void {
