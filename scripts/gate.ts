@@ -94,6 +94,7 @@ const ON_DISK = [
   "tests/conformance/values.test.ts",
   "tests/conformance/entries.test.ts",
   "tests/conformance/eviction.test.ts",
+  "tests/conformance/pressure.test.ts",
   "tests/conformance/check.test.ts",
   "tests/conformance/recovery.test.ts",
   "tests/conformance/steps.test.ts",

@@ -358,3 +358,13 @@ export function fragment(
   assert.equal(pool.status().free_blocks, 0);
   for (let i = 0; i < holes; i++) pool.delete(`hole-${i}`);
 }
+
+/** Puts entries of one block under these keys, in this order. */
+export function putBlocks(pool: Pool, keys: readonly string[]): void {
+  for (const key of keys) pool.put(key, bytesOf(key, 4096));
+}
+
+/** So many keys. */
+export function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `e${i}`);
+}
